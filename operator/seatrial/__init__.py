@@ -1,0 +1,1 @@
+"""Hyperparameter studies as Kubernetes resources, and on a laptop."""

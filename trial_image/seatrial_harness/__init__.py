@@ -1,0 +1,1 @@
+"""Write training scripts that Seatrial can tune."""
