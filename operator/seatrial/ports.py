@@ -1,0 +1,97 @@
+"""What the reconciler needs of the world. A laptop and a cluster each bring their own; both pass the same contract suite."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+from seatrial.api.study import Study, StudyStatus
+from seatrial.api.trial import Trial, TrialStatus
+from seatrial.decide.attempts import Attempt
+from seatrial.decide.curves import Curves
+
+__all__ = ["Clock", "MetricSource", "StudyKey", "StudyStore", "TrialRunner"]
+
+
+class StudyKey(NamedTuple):
+    """Identity of a study."""
+
+    namespace: str
+    name: str
+
+
+class Clock(Protocol):
+    """The time."""
+
+    def now(self) -> datetime:
+        """Return the time, UTC, aware."""
+        ...
+
+
+class StudyStore(Protocol):
+    """Holds Studies and Trials. Every write is durable when it returns.
+
+    Trials returned by :meth:`read_trials` are the same objects as long as they did not change, so that callers may cache by identity.
+    """
+
+    async def read_study(self, key: StudyKey) -> Study | None:
+        """Return the study, None when it does not exist (any more)."""
+        ...
+
+    async def read_trials(self, key: StudyKey) -> Sequence[Trial]:
+        """Return all trials of the study by index."""
+        ...
+
+    async def create_trial(self, key: StudyKey, trial: Trial) -> Trial:
+        """Create a trial; when its name is taken, return the stored one, whose assignment then counts."""
+        ...
+
+    async def update_trial(self, key: StudyKey, trial: Trial, status: TrialStatus) -> Trial:
+        """Replace a trial's status and return the trial as stored.
+
+        Raises:
+            TransientError: If somebody else changed it since it was read.
+        """
+        ...
+
+    async def update_study(self, key: StudyKey, status: StudyStatus) -> None:
+        """Replace the study's status."""
+        ...
+
+
+class TrialRunner(Protocol):
+    """Runs attempts of trials. All calls are idempotent."""
+
+    async def observe(self, study: Study) -> Mapping[str, Attempt]:
+        """Return the newest attempt of every trial that has one, by name of the trial.
+
+        An attempt stays visible until :meth:`release` is called for it.
+        """
+        ...
+
+    async def start(self, study: Study, trial: Trial, number: int) -> None:
+        """Start an attempt, or queue it until the resources it asks for are free. Starting it again does nothing.
+
+        The trial's record exists already. Of one trial never more than one attempt runs.
+        """
+        ...
+
+    async def stop(self, study: Study, trial: Trial, number: int) -> None:
+        """Ask an attempt to end: the stop file and SIGTERM now, SIGKILL to all of it after the grace period. Returns at once."""
+        ...
+
+    async def release(self, study: Study, trial: Trial, number: int) -> None:
+        """Forget an attempt that ended and whose result is stored, and free what it held."""
+        ...
+
+
+class MetricSource(Protocol):
+    """Reads the curves of running trials."""
+
+    async def read(self, study: Study, attempts: Mapping[str, Attempt]) -> Mapping[str, Curves]:
+        """Return the curves so far, as the user states the metrics, by name of the trial.
+
+        Args:
+            study: The study.
+            attempts: Attempts whose curves are wanted. For one that has exited the curves returned are complete.
+        """
+        ...
