@@ -127,8 +127,9 @@ class TrialStatus(Wire):
     )
     observation: Observation | None = Field(default=None, description="What it found.")
     checkpoint: Checkpoint | None = Field(default=None, description="Its last checkpoint.")
+    rung: int | None = Field(default=None, ge=0, description="Highest rung at which it was judged and went on.")
     attempts: list[AttemptRecord] = Field(
-        default_factory=list, max_length=32, description="How earlier attempts ended (the last 32)."
+        default_factory=list, max_length=64, description="How earlier attempts ended (the last 64)."
     )
     start_time: str | None = Field(
         default=None, description="When the first attempt started.", json_schema_extra={"format": "date-time"}

@@ -1,0 +1,136 @@
+"""What a plan consists of: actions as values, each with a machine-readable reason and a sentence.
+
+The same words reach the condition, the Event, the log and the live view.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from seatrial.api.conditions import StudyReason, TrialReason
+
+__all__ = [
+    "Action",
+    "CreateTrials",
+    "FinishTrial",
+    "PassRung",
+    "Plan",
+    "RequeueTrial",
+    "StartAttempt",
+    "StopAttempt",
+    "StopReason",
+    "StudyState",
+]
+
+
+class StopReason(StrEnum):
+    """Why a running trial is ended early."""
+
+    BELOW_MEDIAN = "BelowMedian"
+    BELOW_PERCENTILE = "BelowPercentile"
+    NOT_PROMOTED = "NotPromoted"
+    NO_IMPROVEMENT = "NoImprovement"
+    DIVERGED = "Diverged"
+    TIMEOUT = "Timeout"
+    STUDY_COMPLETE = "StudyComplete"
+    SUSPENDED = "Suspended"
+
+    @property
+    def outcome(self) -> TrialReason | None:
+        """State in which a trial ends that was stopped for this reason; None when it goes on later."""
+        match self:
+            case StopReason.DIVERGED:
+                return TrialReason.DIVERGED
+            case StopReason.TIMEOUT:
+                return TrialReason.FAILED
+            case StopReason.STUDY_COMPLETE:
+                return TrialReason.CANCELLED
+            case StopReason.SUSPENDED:
+                return None
+            case _:
+                return TrialReason.STOPPED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reasoned:
+    """A decision: CamelCase word for machines, one sentence for people."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartAttempt(Reasoned):
+    """Start the trial's current attempt."""
+
+    trial: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopAttempt(Reasoned):
+    """Record that the trial is being stopped, then ask its attempt to end."""
+
+    trial: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassRung(Reasoned):
+    """Record that the trial was judged at a rung and goes on."""
+
+    trial: str
+    rung: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishTrial(Reasoned):
+    """Record the trial's outcome; it never changes again."""
+
+    trial: str
+    outcome: TrialReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequeueTrial(Reasoned):
+    """Record how the attempt ended and let the next one follow.
+
+    Attributes:
+        infrastructure: Whether the trial was not at fault, so that its retries are not used up.
+    """
+
+    trial: str
+    attempt: int
+    infrastructure: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateTrials(Reasoned):
+    """Ask the algorithm for new trials and create them."""
+
+    count: int
+
+
+Action = StartAttempt | StopAttempt | PassRung | FinishTrial | RequeueTrial | CreateTrials
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyState:
+    """The study's summary: reason and sentence of its condition ``Succeeded``."""
+
+    reason: StudyReason
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to do now, in this order, and when to look again even if nothing happens.
+
+    Attributes:
+        actions: In the order in which they are to be applied.
+        state: What the study's status should say.
+        wake_after_seconds: Next deadline (a timeout, the study's duration); None when there is none.
+    """
+
+    actions: tuple[Action, ...]
+    state: StudyState
+    wake_after_seconds: float | None = None

@@ -1,0 +1,272 @@
+"""The world in one value: everything that a plan depends on, minimised and typed.
+
+Reading a snapshot never changes anything. Finished trials never change, so their part is kept between snapshots; that cache may
+only make it faster.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from seatrial.api.base import to_seconds
+from seatrial.api.conditions import TrialReason, find_condition
+from seatrial.api.study import Study, StudySpec
+from seatrial.api.trial import Trial, reason_of
+from seatrial.decide.actions import StopReason
+from seatrial.decide.attempts import Attempt
+from seatrial.decide.curves import Curve, CurveBuilder, Curves
+from seatrial.decide.values import minimised, parse_number, read_values, read_violations
+from seatrial.search.base import Evaluated, Exhausted, History, Pending
+from seatrial.search.space import Assignment
+
+__all__ = ["Limits", "Snapshotter", "StudySnapshot", "TrialSnapshot", "default_max_failed", "format_time", "parse_time"]
+
+
+def parse_time(text: str) -> datetime:
+    """Read an RFC 3339 time of the wire."""
+    return datetime.fromisoformat(text)
+
+
+def format_time(time: datetime) -> str:
+    """Write a time for the wire: RFC 3339, UTC, microseconds."""
+    return time.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialSnapshot:
+    """One trial now.
+
+    Attributes:
+        values: Objective values, minimised; None where not (yet) reported. May be NaN or infinite.
+        violations: By how much each outcome constraint is violated.
+        curve: The first objective by step, minimised.
+        failures: Earlier attempts that ended by the trial's own fault.
+        losses: Earlier attempts that ended without its fault.
+        rung: Highest rung at which it was judged and went on.
+        stop: Why it is being stopped, while it is.
+        live: Its current attempt, None when there is none.
+    """
+
+    index: int
+    name: str
+    assignment: Assignment
+    reason: TrialReason
+    attempt: int
+    values: tuple[float | None, ...]
+    violations: tuple[float, ...]
+    curve: Curve
+    step: int | None
+    failures: int
+    losses: int
+    rung: int | None
+    stop: StopReason | None
+    stop_message: str
+    started_at: datetime | None
+    gpu_seconds: float
+    live: Attempt | None
+
+    @property
+    def terminal(self) -> bool:
+        """Whether its story is over."""
+        return self.reason.terminal
+
+    @property
+    def complete(self) -> bool:
+        """Whether every objective has a finite value."""
+        return all(value is not None and math.isfinite(value) for value in self.values)
+
+    def evaluated(self) -> Evaluated | None:
+        """Return it as the search sees it; None while pending, when cancelled, and when it only repeats another trial."""
+        if self.reason in {TrialReason.CANCELLED, TrialReason.REUSED} or not self.terminal:
+            return None
+        good = self.reason in {TrialReason.COMPLETED, TrialReason.STOPPED} and self.complete
+        return Evaluated(
+            index=self.index,
+            assignment=self.assignment,
+            values=tuple(value for value in self.values if value is not None)
+            if good
+            else (math.inf,) * len(self.values),
+            violations=self.violations if good else (),
+            step=self.step,
+            stopped=self.reason is TrialReason.STOPPED,
+            failed=not good,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The study's limits in seconds and numbers."""
+
+    max_trials: int | None
+    parallel: int
+    max_failed: int
+    max_seconds: float | None
+    max_gpu_seconds: float | None
+    target: float | None
+    timeout_seconds: float | None
+    retries: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudySnapshot:
+    """One study now.
+
+    Attributes:
+        trials: By index.
+        exhausted: Set when the algorithm said that it has nothing more to suggest for this history.
+        signs: +1 for a minimised objective, -1 for a maximised one: what turns minimised values back.
+    """
+
+    name: str
+    spec: StudySpec
+    limits: Limits
+    trials: tuple[TrialSnapshot, ...]
+    now: datetime
+    started_at: datetime | None
+    exhausted: Exhausted | None
+    signs: tuple[int, ...]
+
+    def history(self) -> History:
+        """Return what the search may know."""
+        evaluated = tuple(seen for trial in self.trials if (seen := trial.evaluated()) is not None)
+        pending = tuple(Pending(index=t.index, assignment=t.assignment) for t in self.trials if not t.terminal)
+        return History(evaluated=evaluated, pending=pending, next_index=len(self.trials))
+
+    def show(self, value: float, objective: int = 0) -> str:
+        """Write a minimised value in the user's words."""
+        return f"{self.signs[objective] * value:.4g}"
+
+
+def default_max_failed(max_trials: int | None) -> int:
+    """Return the number of failed trials that a study bears when its author named none: a tenth, at least 3."""
+    return max(3, (max_trials or 0) // 10)
+
+
+def build_limits(spec: StudySpec) -> Limits:
+    """Flatten the study's limits."""
+    budget, first = spec.budget, spec.objectives[0]
+    given = budget.max_failed_trials
+    return Limits(
+        max_trials=budget.max_trials,
+        parallel=budget.parallel_trials,
+        max_failed=default_max_failed(budget.max_trials) if given is None else given,
+        max_seconds=to_seconds(budget.max_duration) if budget.max_duration else None,
+        max_gpu_seconds=budget.max_gpu_hours * 3600 if budget.max_gpu_hours else None,
+        target=None if first.target is None or len(spec.objectives) > 1 else minimised(first, first.target),
+        timeout_seconds=to_seconds(spec.trial.timeout) if spec.trial.timeout else None,
+        retries=spec.trial.retries,
+    )
+
+
+class Snapshotter:
+    """Builds snapshots of one study; remembers the part of each trial whose object is still the same."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[Trial, TrialSnapshot]] = {}
+        self._spec: StudySpec | None = None
+
+    def build(
+        self,
+        *,
+        study: Study,
+        trials: Sequence[Trial],
+        attempts: Mapping[str, Attempt],
+        curves: Mapping[str, Curves],
+        now: datetime,
+        exhausted: Exhausted | None = None,
+    ) -> StudySnapshot:
+        """Return the study as it is now.
+
+        Args:
+            study: With its status as stored.
+            trials: All of them, by index.
+            attempts: Newest attempt of each trial that has one.
+            curves: Metrics of live trials, as the user states them.
+            now: The time.
+            exhausted: What the algorithm said last, if it had nothing more to suggest.
+        """
+        if study.spec != self._spec:
+            self._known.clear()
+            self._spec = study.spec
+        started = study.status.start_time if study.status else None
+        return StudySnapshot(
+            name=study.metadata.name,
+            spec=study.spec,
+            limits=build_limits(study.spec),
+            trials=tuple(self._trial(study.spec, trial, attempts, curves) for trial in trials),
+            now=now,
+            started_at=parse_time(started) if started else None,
+            exhausted=exhausted,
+            signs=tuple(int(minimised(objective, 1.0)) for objective in study.spec.objectives),
+        )
+
+    def _trial(
+        self, spec: StudySpec, trial: Trial, attempts: Mapping[str, Attempt], curves: Mapping[str, Curves]
+    ) -> TrialSnapshot:
+        name = trial.metadata.name
+        known = self._known.get(name)
+        if known is None or known[0] is not trial:
+            known = (trial, build_trial(spec, trial))
+            self._known[name] = known
+        stored = known[1]
+        live = attempts.get(name)
+        if stored.terminal or live is None or live.number != stored.attempt:
+            return stored
+        return _with_attempt(spec, stored, live, curves.get(name, {}))
+
+
+def build_trial(spec: StudySpec, trial: Trial) -> TrialSnapshot:
+    """Return a trial as its stored record says it is."""
+    status, seen = trial.status, trial.status.observation
+    stopping = find_condition(status.conditions, "Stopping")
+    finals = {metric.name: parse_number(metric.last) for metric in seen.metrics} if seen else {}
+    values: tuple[float | None, ...] = (None,) * len(spec.objectives)
+    if seen and len(seen.values) == len(spec.objectives):
+        values = tuple(minimised(o, parse_number(v)) for o, v in zip(spec.objectives, seen.values, strict=True))
+    return TrialSnapshot(
+        index=trial.spec.index,
+        name=trial.metadata.name,
+        assignment=dict(trial.spec.assignment),
+        reason=reason_of(trial),
+        attempt=status.attempt,
+        values=values,
+        violations=read_violations(spec.constraints, finals) if seen else (),
+        curve=_stored_curve(spec, trial),
+        step=seen.step if seen else None,
+        failures=sum(not attempt.infrastructure for attempt in status.attempts),
+        losses=sum(attempt.infrastructure for attempt in status.attempts),
+        rung=status.rung,
+        stop=StopReason(stopping.reason) if stopping and stopping.status == "True" else None,
+        stop_message=stopping.message if stopping else "",
+        started_at=parse_time(status.start_time) if status.start_time else None,
+        gpu_seconds=status.gpu_seconds,
+        live=None,
+    )
+
+
+def _stored_curve(spec: StudySpec, trial: Trial) -> Curve:
+    seen = trial.status.observation
+    if seen is None or not seen.curve:
+        return Curve()
+    builder = CurveBuilder()
+    builder.extend((step, minimised(spec.objectives[0], parse_number(value))) for step, value in seen.curve)
+    return builder.build()
+
+
+def _with_attempt(spec: StudySpec, stored: TrialSnapshot, live: Attempt, curves: Curves) -> TrialSnapshot:
+    """Return the trial with what its running attempt has reported so far."""
+    raw = read_values(spec.objectives, curves, live.report)
+    values = tuple(None if v is None else minimised(o, v) for o, v in zip(spec.objectives, raw, strict=True))
+    first = curves.get(spec.objectives[0].metric, Curve())
+    steps = [curve.step for curve in curves.values() if curve.step is not None]
+    finals = {name: curve.points[-1].value for name, curve in curves.items() if curve.points}
+    finals |= {metric.name: metric.last for metric in live.report.metrics} if live.report else {}
+    return replace(
+        stored,
+        values=values,
+        violations=read_violations(spec.constraints, finals),
+        curve=first if minimised(spec.objectives[0], 1.0) > 0 else first.negated(),
+        step=max(steps) if steps else live.report.step if live.report else None,
+        live=live,
+    )
