@@ -1,0 +1,48 @@
+"""Writing small files so that a reader sees the old or the new content, never a part.
+
+Must not decide what a failure means: OSError goes to the caller.
+"""
+
+import contextlib
+import os
+from pathlib import Path
+
+__all__ = ["sync_folder", "write_atomically"]
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Put *content* at *path* by a temporary file and a rename, or in place where the path is a mount.
+
+    The kubelet mounts ``/dev/termination-log`` as a file: nothing can be renamed over it, so it gets one single write.
+
+    Raises:
+        OSError: If neither works.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        _write_in_place(path, content)
+
+
+def _write_in_place(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
+    try:
+        os.write(descriptor, content)
+        os.ftruncate(descriptor, len(content))
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable, where the file system can."""
+    # Some network file systems refuse to sync a folder; the digests still guard the reader.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

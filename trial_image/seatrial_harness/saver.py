@@ -1,0 +1,162 @@
+"""Saves and finds the checkpoints of one trial; a full disk costs a checkpoint, never the training.
+
+Must not know how a trial ends.
+"""
+
+import contextlib
+import errno
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from seatrial_harness.checkpoints import Checkpoint, CheckpointError, CheckpointStore
+from seatrial_harness.notices import Notices
+from seatrial_harness.states import read_state, write_state
+from seatrial_harness.surroundings import Surroundings
+
+__all__ = ["Restored", "Saver"]
+
+_DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.ESTALE})
+_REHEARSAL_LIMIT_BYTES = 64 << 20
+
+
+class Restored(dict[str, Any]):
+    """The state that :meth:`Trial.save` was given, by name, and where it came from.
+
+    Attributes:
+        step: The step after which it was saved.
+        inherited: Whether it is another trial's: its weights are that trial's, the parameters are this trial's own.
+    """
+
+    def __init__(self, state: Mapping[str, Any], checkpoint: Checkpoint) -> None:
+        super().__init__(state)
+        self.step = checkpoint.step
+        self.inherited = checkpoint.inherited
+
+
+class Saver:
+    """The checkpoints of one trial.
+
+    Attributes:
+        newest: The newest checkpoint of this trial that was saved or taken up.
+        restored: The checkpoint that training went on from.
+    """
+
+    def __init__(
+        self, surroundings: Surroundings, notices: Notices, *, quiet: bool, before: Callable[[], None]
+    ) -> None:
+        self._store = CheckpointStore(surroundings.checkpoint_dir, time.time) if surroundings.checkpoint_dir else None
+        self._parent = surroundings.parent_checkpoint
+        self._rungs = surroundings.rungs
+        self._notices = notices
+        self._before = before
+        self._rehearsed = False
+        self.quiet = quiet
+        self.newest: Checkpoint | None = None
+        self.restored: Checkpoint | None = None
+
+    def save(self, step: int, keep: int, state: Mapping[str, object]) -> Checkpoint | None:
+        """Save a state; see :meth:`Trial.save`."""
+        if self.quiet or (self._store is None and self._rehearsed):
+            return None
+        before = self.newest
+        with self.checkpoint(step, keep) as folder:
+            write_state(folder, state)
+            if not self._rehearsed:
+                _rehearse(folder)
+                self._rehearsed = True
+        return self.newest if self.newest is not before else None
+
+    @contextlib.contextmanager
+    def checkpoint(self, step: int, keep: int) -> Iterator[Path]:
+        """Give a folder that becomes the checkpoint of *step*; see :meth:`Trial.checkpoint`."""
+        store = self._store
+        folder = self._begin(store, step) if store is not None and not self.quiet else None
+        if store is None or folder is None:
+            yield from _throwaway()
+            return
+        try:
+            yield folder
+        except OSError as error:
+            store.discard(folder)
+            if error.errno not in _DISK_ERRORS:
+                raise
+            self._tell(step, error)
+            return
+        except BaseException:
+            store.discard(folder)
+            raise
+        self._commit(store, folder, step, keep)
+
+    def latest(self) -> Checkpoint | None:
+        """Return the newest whole checkpoint, own or inherited; see :meth:`Trial.latest`."""
+        store = self._store or CheckpointStore(Path("/nonexistent"), time.time)
+        checkpoint = store.newest(
+            lambda error: self._notices.once(f"torn {error}", f"{error}; an older one is used"), self._parent
+        )
+        if checkpoint is not None:
+            self.restored = checkpoint
+            if not checkpoint.inherited:
+                self.newest = checkpoint
+        return checkpoint
+
+    def load(self, *, weights_only: bool, map_location: object) -> Restored | None:
+        """Return the newest whole state; see :meth:`Trial.load`."""
+        checkpoint = self.latest()
+        if checkpoint is None:
+            return None
+        try:
+            return Restored(
+                read_state(checkpoint.path, weights_only=weights_only, map_location=map_location), checkpoint
+            )
+        except Exception as error:
+            raise CheckpointError(f"the checkpoint {checkpoint.path} is whole but cannot be loaded: {error}") from error
+
+    def _begin(self, store: CheckpointStore, step: int) -> Path | None:
+        try:
+            return store.begin(step)
+        except OSError as error:
+            self._tell(step, error)
+            return None
+
+    def _commit(self, store: CheckpointStore, folder: Path, step: int, keep: int) -> None:
+        # A checkpoint of step n must not be younger than the reports up to n.
+        self._before()
+        try:
+            self.newest = store.commit(folder, step)
+        except OSError as error:
+            store.discard(folder)
+            self._tell(step, error)
+            return
+        store.prune(keep, self._rungs)
+
+    def _tell(self, step: int, error: OSError) -> None:
+        self._notices.once(
+            "disk checkpoint", f"the checkpoint of step {step} cannot be saved: {error}; training goes on"
+        )
+
+
+def _rehearse(folder: Path) -> None:
+    """Load the first state back at once: finding out at the restart that it cannot be loaded would be too late."""
+    if sum(path.stat().st_size for path in folder.iterdir()) > _REHEARSAL_LIMIT_BYTES:
+        return
+    try:
+        read_state(folder, weights_only=True, map_location="cpu")
+    except OSError:
+        raise
+    except Exception as error:
+        raise TypeError(
+            f"save() got something that cannot be loaded without running code: {str(error)[:300]} "
+            "Save tensors, numbers, strings, lists and dicts, or write your own files: with trial.checkpoint(step) as folder: …"
+        ) from error
+
+
+def _throwaway() -> Iterator[Path]:
+    folder = tempfile.mkdtemp(prefix="seatrial-")
+    try:
+        yield Path(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

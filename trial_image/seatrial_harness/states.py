@@ -1,0 +1,77 @@
+"""A training state as files: plain values as JSON, everything else by torch, and back without unpickling code.
+
+torch is used only when the script has imported it. Must not know about steps or manifests.
+"""
+
+import errno
+import importlib
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+__all__ = ["read_state", "write_state"]
+
+_PLAIN = "state.json"
+_TENSORS = "state.pt"
+
+
+def write_state(folder: Path, state: Mapping[str, object]) -> None:
+    """Write *state* into *folder* as ``state.json`` and, where something is not plain, ``state.pt``.
+
+    Raises:
+        OSError: If the disk is full or read-only.
+        TypeError: If a value is neither plain nor something that torch can save.
+    """
+    plain = {name: value for name, value in state.items() if _is_plain(value)}
+    rest = {name: value for name, value in state.items() if name not in plain}
+    (folder / _PLAIN).write_text(json.dumps(plain), encoding="utf-8")
+    if not rest:
+        return
+    if "torch" not in sys.modules:
+        name, value = next(iter(rest.items()))
+        raise TypeError(
+            f"save({name}=…) got a {type(value).__name__}: without torch only numbers, strings, lists, dicts with string keys and None can be "
+            f"saved. Write your own files: with trial.checkpoint(step) as folder: …"
+        )
+    with (folder / _TENSORS).open("wb") as file:
+        _save_by_torch(rest, file)
+
+
+def _save_by_torch(rest: Mapping[str, object], file: Any) -> None:  # noqa: ANN401  (torch is not typed here)
+    try:
+        importlib.import_module("torch").save(rest, file)
+    except RuntimeError as error:
+        # torch tells a failed write as a RuntimeError while the file's own error waits in the context.
+        raise OSError(errno.EIO, f"torch could not write: {str(error).splitlines()[0]}") from error
+
+
+def read_state(folder: Path, *, weights_only: bool, map_location: object) -> dict[str, Any]:
+    """Read what :func:`write_state` wrote.
+
+    Args:
+        folder: A verified checkpoint folder.
+        weights_only: Let torch refuse anything that would run code.
+        map_location: As in ``torch.load``.
+
+    Raises:
+        OSError: If a file cannot be read.
+        ValueError: If ``state.json`` is not JSON.
+    """
+    state: dict[str, Any] = {}
+    if (folder / _PLAIN).exists():
+        state.update(json.loads((folder / _PLAIN).read_text(encoding="utf-8")))
+    if (folder / _TENSORS).exists():
+        torch = importlib.import_module("torch")
+        state.update(torch.load(folder / _TENSORS, weights_only=weights_only, map_location=map_location))
+    return state
+
+
+def _is_plain(value: object) -> bool:
+    """Whether JSON gives the same value back; tuples and numbers as keys would come back changed."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return True
+    if type(value) is list:
+        return all(_is_plain(item) for item in value)
+    return type(value) is dict and all(type(key) is str and _is_plain(item) for key, item in value.items())
