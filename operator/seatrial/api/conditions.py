@@ -57,14 +57,17 @@ class TrialReason(StrEnum):
     @property
     def status(self) -> ConditionStatus:
         """Status of the summary condition that carries this reason."""
-        if self in {TrialReason.PENDING, TrialReason.RUNNING, TrialReason.STOPPING}:
+        if self in _OPEN:
             return "Unknown"
         return "True" if self in {TrialReason.COMPLETED, TrialReason.STOPPED, TrialReason.REUSED} else "False"
 
     @property
     def terminal(self) -> bool:
         """Whether the trial's story is over; a terminal trial never changes again."""
-        return self.status != "Unknown"
+        return self not in _OPEN
+
+
+_OPEN = frozenset({TrialReason.PENDING, TrialReason.RUNNING, TrialReason.STOPPING})
 
 
 class StudyReason(StrEnum):

@@ -123,7 +123,7 @@ class TrialTemplate(Wire):
     retries: int = Field(
         default=0,
         ge=0,
-        le=100,
+        le=30,
         description="How often a trial that failed by itself is started again. Evictions, preemptions and lost nodes never count here.",
     )
     template: dict[str, JsonValue] = Field(

@@ -14,6 +14,7 @@ __all__ = [
     "FinishTrial",
     "PassRung",
     "Plan",
+    "RecordPhase",
     "RequeueTrial",
     "StartAttempt",
     "StopAttempt",
@@ -33,6 +34,7 @@ class StopReason(StrEnum):
     TIMEOUT = "Timeout"
     STUDY_COMPLETE = "StudyComplete"
     SUSPENDED = "Suspended"
+    INTERRUPTED = "Interrupted"
 
     @property
     def outcome(self) -> TrialReason | None:
@@ -44,7 +46,7 @@ class StopReason(StrEnum):
                 return TrialReason.FAILED
             case StopReason.STUDY_COMPLETE:
                 return TrialReason.CANCELLED
-            case StopReason.SUSPENDED:
+            case StopReason.SUSPENDED | StopReason.INTERRUPTED:
                 return None
             case _:
                 return TrialReason.STOPPED
@@ -104,13 +106,21 @@ class RequeueTrial(Reasoned):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecordPhase(Reasoned):
+    """Record that the trial now runs, or why it waits."""
+
+    trial: str
+    state: TrialReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CreateTrials(Reasoned):
     """Ask the algorithm for new trials and create them."""
 
     count: int
 
 
-Action = StartAttempt | StopAttempt | PassRung | FinishTrial | RequeueTrial | CreateTrials
+Action = StartAttempt | StopAttempt | PassRung | FinishTrial | RequeueTrial | RecordPhase | CreateTrials
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ what happened               outcome         note
 we stopped it               by StopReason   a trial that was done before it noticed is Completed
 says diverged, or NaN last  Diverged        told to the search as bad
 says infeasible, OOMKilled  Infeasible      told to the search as bad, never retried
+says stopped, not by us     tried again     from its checkpoint; never counts
 exit 0, objective reported  Completed
 exit 0, nothing reported    Failed          MetricNotReported, names the metric; never retried
 exit not 0                  retry, Failed   counts against trial.retries
@@ -51,6 +52,11 @@ def settle(trial: TrialSnapshot, attempt: Attempt, spec: StudySpec, limits: Limi
         )
     if said is ReportStatus.DIVERGED:
         return _finish(trial, TrialReason.DIVERGED, "Diverged", words or "the trial says that it diverged")
+    if said is ReportStatus.STOPPED:
+        # Somebody else asked it to end (a shutdown, an eviction): it stopped in good order and can go on.
+        return _requeue(
+            trial, StopReason.INTERRUPTED.value, words or "was asked to end from outside", infrastructure=True
+        )
     if attempt.exit_code not in {0, None} or said is ReportStatus.FAILED:
         return _after_failure(trial, attempt, limits)
     return _after_success(trial, spec)

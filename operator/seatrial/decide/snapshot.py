@@ -23,6 +23,10 @@ from seatrial.search.space import Assignment
 __all__ = ["Limits", "Snapshotter", "StudySnapshot", "TrialSnapshot", "default_max_failed", "format_time", "parse_time"]
 
 
+# Ends that the user asked for: they are neither failures nor losses.
+_WANTED = frozenset({StopReason.SUSPENDED.value, StopReason.INTERRUPTED.value})
+
+
 def parse_time(text: str) -> datetime:
     """Read an RFC 3339 time of the wire."""
     return datetime.fromisoformat(text)
@@ -38,6 +42,8 @@ class TrialSnapshot:
     """One trial now.
 
     Attributes:
+        message: The sentence stored with the reason.
+        reuse_of: Trial with the same assignment whose result it takes over.
         values: Objective values, minimised; None where not (yet) reported. May be NaN or infinite.
         violations: By how much each outcome constraint is violated.
         curve: The first objective by step, minimised.
@@ -52,7 +58,9 @@ class TrialSnapshot:
     name: str
     assignment: Assignment
     reason: TrialReason
+    message: str
     attempt: int
+    reuse_of: str | None
     values: tuple[float | None, ...]
     violations: tuple[float, ...]
     curve: Curve
@@ -115,6 +123,7 @@ class StudySnapshot:
     Attributes:
         trials: By index.
         exhausted: Set when the algorithm said that it has nothing more to suggest for this history.
+        interrupted: Whether whoever runs the study here was asked to leave (Ctrl-C): like suspend, but not part of the specification.
         signs: +1 for a minimised objective, -1 for a maximised one: what turns minimised values back.
     """
 
@@ -125,6 +134,7 @@ class StudySnapshot:
     now: datetime
     started_at: datetime | None
     exhausted: Exhausted | None
+    interrupted: bool
     signs: tuple[int, ...]
 
     def history(self) -> History:
@@ -175,6 +185,7 @@ class Snapshotter:
         curves: Mapping[str, Curves],
         now: datetime,
         exhausted: Exhausted | None = None,
+        interrupted: bool = False,
     ) -> StudySnapshot:
         """Return the study as it is now.
 
@@ -185,6 +196,7 @@ class Snapshotter:
             curves: Metrics of live trials, as the user states them.
             now: The time.
             exhausted: What the algorithm said last, if it had nothing more to suggest.
+            interrupted: Whether everything is to be laid down for a later run.
         """
         if study.spec != self._spec:
             self._known.clear()
@@ -198,6 +210,7 @@ class Snapshotter:
             now=now,
             started_at=parse_time(started) if started else None,
             exhausted=exhausted,
+            interrupted=interrupted,
             signs=tuple(int(minimised(objective, 1.0)) for objective in study.spec.objectives),
         )
 
@@ -229,13 +242,15 @@ def build_trial(spec: StudySpec, trial: Trial) -> TrialSnapshot:
         name=trial.metadata.name,
         assignment=dict(trial.spec.assignment),
         reason=reason_of(trial),
+        message=summary.message if (summary := find_condition(status.conditions, "Succeeded")) else "",
         attempt=status.attempt,
+        reuse_of=trial.spec.reuse_of,
         values=values,
         violations=read_violations(spec.constraints, finals) if seen else (),
         curve=_stored_curve(spec, trial),
         step=seen.step if seen else None,
         failures=sum(not attempt.infrastructure for attempt in status.attempts),
-        losses=sum(attempt.infrastructure for attempt in status.attempts),
+        losses=sum(attempt.infrastructure and attempt.reason not in _WANTED for attempt in status.attempts),
         rung=status.rung,
         stop=StopReason(stopping.reason) if stopping and stopping.status == "True" else None,
         stop_message=stopping.message if stopping else "",

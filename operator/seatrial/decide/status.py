@@ -1,0 +1,114 @@
+"""The study's status: small, and recomputed from the trials at every look."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from seatrial.api.conditions import Condition, TrialReason, with_condition
+from seatrial.api.study import Best, Study, StudyStatus, TrialCounts
+from seatrial.api.trial import Trial
+from seatrial.decide.actions import StudyState
+from seatrial.decide.budget import gpu_seconds
+from seatrial.decide.snapshot import StudySnapshot, TrialSnapshot, format_time
+from seatrial.search.pareto import pareto_front
+
+__all__ = ["best_so_far", "build_status", "count_trials", "front"]
+
+_FRONT_KEPT = 50
+
+
+def best_so_far(study: StudySnapshot) -> TrialSnapshot | None:
+    """Return the finished trial with the lowest value that keeps all constraints; trials trained in full come first.
+
+    A trial that a rule stopped counts only while no other has a result: its value speaks of fewer steps. Ties go to the lower index.
+    """
+    for reason in (TrialReason.COMPLETED, TrialReason.STOPPED):
+        good = [t for t in study.trials if t.reason is reason and t.complete and all(v <= 0 for v in t.violations)]
+        if good:
+            return min(good, key=lambda trial: (trial.values[0], trial.index))
+    return None
+
+
+def front(study: StudySnapshot) -> tuple[TrialSnapshot, ...]:
+    """Return the Pareto front of the completed trials that keep all constraints, by the first objective."""
+    good = [
+        t
+        for t in study.trials
+        if t.reason is TrialReason.COMPLETED and t.complete and all(v <= 0 for v in t.violations)
+    ]
+    if not good:
+        return ()
+    chosen = [good[i] for i in pareto_front([[v for v in t.values if v is not None] for t in good])]
+    return tuple(sorted(chosen, key=lambda trial: (trial.values[0], trial.index)))
+
+
+def count_trials(trials: Sequence[TrialSnapshot]) -> TrialCounts:
+    """Return the numbers of trials by state."""
+    number = Counter(trial.reason for trial in trials)
+    return TrialCounts(
+        total=len(trials),
+        pending=number[TrialReason.PENDING],
+        running=number[TrialReason.RUNNING] + number[TrialReason.STOPPING],
+        completed=number[TrialReason.COMPLETED] + number[TrialReason.REUSED],
+        stopped=number[TrialReason.STOPPED],
+        failed=number[TrialReason.FAILED],
+        diverged=number[TrialReason.DIVERGED],
+        infeasible=number[TrialReason.INFEASIBLE],
+        cancelled=number[TrialReason.CANCELLED],
+    )
+
+
+def build_status(
+    *,
+    study: Study,
+    snapshot: StudySnapshot,
+    trials: Mapping[str, Trial],
+    state: StudyState,
+    recommended: int | None,
+    now: datetime,
+) -> StudyStatus:
+    """Return the status that the study should have.
+
+    Args:
+        study: With its status as stored; only times and unknown conditions are taken over.
+        snapshot: The trials as they are after the plan was applied.
+        trials: Their records, by name, for checkpoints.
+        state: Summary that the plan gives.
+        recommended: Index of the winner that the algorithm recommends at the end, None while it runs.
+        now: The time.
+    """
+    old = study.status or StudyStatus()
+    points = front(snapshot) if len(snapshot.signs) > 1 else ()
+    winner = points[0] if points else best_so_far(snapshot)
+    if recommended is not None and not points:
+        winner = snapshot.trials[recommended]
+    condition = Condition(
+        type="Succeeded",
+        status=state.reason.status,
+        reason=state.reason.value,
+        message=state.message[:1024],
+        last_transition_time=format_time(now),
+        observed_generation=study.metadata.generation,
+    )
+    terminal = state.reason.terminal
+    return StudyStatus(
+        observed_generation=study.metadata.generation,
+        conditions=with_condition(old.conditions, condition),
+        trials=count_trials(snapshot.trials),
+        best=_best(snapshot, winner, trials) if winner else None,
+        pareto_front=[_best(snapshot, point, trials) for point in points[:_FRONT_KEPT]],
+        start_time=old.start_time or (format_time(now) if snapshot.trials else None),
+        completion_time=(old.completion_time or format_time(now)) if terminal else None,
+        gpu_hours=round(gpu_seconds(snapshot) / 3600, 6),
+    )
+
+
+def _best(study: StudySnapshot, trial: TrialSnapshot, trials: Mapping[str, Trial]) -> Best:
+    checkpoint = trials[trial.name].status.checkpoint if trial.name in trials else None
+    return Best(
+        trial=trial.name,
+        index=trial.index,
+        values=[sign * value for sign, value in zip(study.signs, trial.values, strict=True) if value is not None],
+        assignment=trial.assignment,
+        checkpoint=checkpoint.path if checkpoint else None,
+    )
