@@ -1,1 +1,64 @@
-"""One file an algorithm, one line an algorithm in the table below; the line also enrols it in the contract tests."""
+"""One file an algorithm, one line an algorithm in the table below; the line also enrols it in the contract tests.
+
+A factory is named by text and imported when it is first called, so that reading the table costs neither Optuna nor SciPy.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import cast
+
+from seatrial.search.base import Algorithm, Settings
+from seatrial.search.space import SearchSpace
+
+__all__ = ["ALGORITHMS", "TRAITS", "Factory", "Traits"]
+
+Factory = Callable[[SearchSpace, Settings], Algorithm]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traits:
+    """What an algorithm can do, for validation and documentation.
+
+    Attributes:
+        summary: A few words for people.
+        max_objectives: Most objectives it takes, None when any number.
+        constraints: Whether the search itself makes use of outcome constraints; the choice of the winner always does.
+        finite: Whether it needs finitely many points: a step or a resolution for every float.
+        learns: Whether its suggestions depend on results.
+    """
+
+    summary: str
+    max_objectives: int | None = 1
+    constraints: bool = False
+    finite: bool = False
+    learns: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A line of the table: where the factory is, and what it makes."""
+
+    target: str
+    traits: Traits = field(kw_only=True)
+
+    def __call__(self, space: SearchSpace, settings: Settings) -> Algorithm:
+        module, name = self.target.split(":")
+        return cast("Factory", getattr(import_module(f"{__name__}.{module}"), name))(space, settings)
+
+
+# fmt: off
+_TABLE: Mapping[str, _Entry] = {
+    "grid": _Entry("grid:build_grid", traits=Traits(summary="every combination, once", max_objectives=None, finite=True, learns=False)),
+    "random": _Entry("random_search:build_random", traits=Traits(summary="independent uniform draws", max_objectives=None, learns=False)),
+}
+# fmt: on
+
+ALGORITHMS: Mapping[str, Factory] = _TABLE
+"""Factory by the name that ``spec.algorithm.name`` uses.
+
+Raises (each factory): ValueError if the space or the settings do not suit the algorithm.
+"""
+
+TRAITS: Mapping[str, Traits] = {name: entry.traits for name, entry in _TABLE.items()}
+"""What the algorithm of each name can do."""
