@@ -1,0 +1,1 @@
+"""The laptop: trials are processes, records are files."""

@@ -1,0 +1,344 @@
+# ruff: noqa: ARG002 - the ports name arguments that a simulation does not need
+"""A world in memory: store, clock and trials whose whole story is a script. For rehearsals and tests.
+
+They pass the same contract suites as the real ones. Nothing here sleeps: time passes only by :meth:`SimulatedClock.advance`
+and :meth:`SimulatedRunner.wait`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from seatrial.api.study import Study, StudyStatus
+from seatrial.api.trial import Trial, TrialStatus
+from seatrial.decide.attempts import Attempt, FinalMetric, Phase, Report, ReportStatus
+from seatrial.decide.curves import CurveBuilder, Curves
+from seatrial.errors import TransientError
+from seatrial.ports import StudyKey
+
+__all__ = ["MemoryStore", "Script", "SimulatedClock", "SimulatedRunner"]
+
+_GRACE_SECONDS = 30.0
+
+
+class SimulatedClock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self, start: datetime = datetime(2030, 1, 1, tzinfo=UTC)) -> None:
+        self._now = start
+
+    def now(self) -> datetime:
+        """Return the time, UTC, aware."""
+        return self._now
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        if seconds < 0:
+            raise ValueError(f"time does not run backwards: {seconds} s")
+        self._now += timedelta(seconds=seconds)
+
+
+class MemoryStore:
+    """Studies and trials in dictionaries.
+
+    Attributes:
+        writes: Number of writes so far.
+    """
+
+    def __init__(self) -> None:
+        self._studies: dict[StudyKey, Study] = {}
+        self._trials: dict[StudyKey, dict[str, Trial]] = {}
+        self._sorted: dict[StudyKey, tuple[Trial, ...]] = {}
+        self.writes = 0
+
+    def put_study(self, study: Study) -> StudyKey:
+        """Store a study as a user's ``apply`` does: the specification is replaced, the status stays."""
+        key = StudyKey(study.metadata.namespace or "default", study.metadata.name)
+        old = self._studies.get(key)
+        generation = (old.metadata.generation or 0) + (old.spec != study.spec) if old else 1
+        metadata = study.metadata.model_copy(
+            update={"generation": generation, "uid": study.metadata.uid or study.metadata.name}
+        )
+        self._studies[key] = study.model_copy(
+            update={"metadata": metadata, "status": old.status if old else study.status}
+        )
+        self._trials.setdefault(key, {})
+        return key
+
+    def remove_study(self, key: StudyKey) -> None:
+        """Forget a study and its trials."""
+        for table in (self._studies, self._trials, self._sorted):
+            table.pop(key, None)
+
+    async def read_study(self, key: StudyKey) -> Study | None:
+        """Return the study, None when it does not exist."""
+        return self._studies.get(key)
+
+    async def read_trials(self, key: StudyKey) -> Sequence[Trial]:
+        """Return all trials of the study by index."""
+        if key not in self._sorted:
+            self._sorted[key] = tuple(sorted(self._trials.get(key, {}).values(), key=lambda trial: trial.spec.index))
+        return self._sorted[key]
+
+    async def create_trial(self, key: StudyKey, trial: Trial) -> Trial:
+        """Create a trial, or return the stored one of that name."""
+        stored = self._trials.setdefault(key, {}).get(trial.metadata.name)
+        if stored is not None:
+            return stored
+        given = {"resource_version": "1", "uid": trial.metadata.uid or f"{key.name}/{trial.metadata.name}"}
+        return self._write(key, trial.model_copy(update={"metadata": trial.metadata.model_copy(update=given)}))
+
+    async def update_trial(self, key: StudyKey, trial: Trial, status: TrialStatus) -> Trial:
+        """Replace a trial's status."""
+        stored = self._trials.get(key, {}).get(trial.metadata.name)
+        if stored is None:
+            raise TransientError(f"trial {trial.metadata.name} is gone; look again")
+        if stored.metadata.resource_version != trial.metadata.resource_version:
+            raise TransientError(f"trial {trial.metadata.name} was changed by somebody else; look again")
+        version = str(int(stored.metadata.resource_version or 0) + 1)
+        metadata = stored.metadata.model_copy(update={"resource_version": version})
+        return self._write(key, stored.model_copy(update={"metadata": metadata, "status": status}))
+
+    async def update_study(self, key: StudyKey, status: StudyStatus) -> None:
+        """Replace the study's status."""
+        if key in self._studies:
+            self._studies[key] = self._studies[key].model_copy(update={"status": status})
+            self.writes += 1
+
+    def _write(self, key: StudyKey, trial: Trial) -> Trial:
+        self._trials[key][trial.metadata.name] = trial
+        self._sorted.pop(key, None)
+        self.writes += 1
+        return trial
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Script:
+    """The story of one attempt, as if nobody interfered.
+
+    Attributes:
+        duration_seconds: From its start to its end.
+        curve: (seconds after the start, step, metrics) in order of time.
+        exit_code: At its end.
+        sdk: Whether it writes a termination message by itself: succeeded at exit code 0, stopped when it was told to stop, else failed.
+        report: Termination message instead of the SDK's.
+        reason: What ended it; by default follows from the exit code.
+        lost: Whether it vanishes at its end without a trace (infrastructure).
+        infrastructure: Whether its end is no fault of the trial.
+        stop_seconds: Seconds from being told to stop until it ends; at most the grace period, then it is killed.
+        gpus: GPUs that it holds.
+    """
+
+    duration_seconds: float
+    curve: Sequence[tuple[float, int, Mapping[str, float]]] = ()
+    exit_code: int = 0
+    sdk: bool = True
+    report: Report | None = None
+    reason: str = ""
+    lost: bool = False
+    infrastructure: bool = False
+    stop_seconds: float = 0.0
+    gpus: float = 0.0
+
+
+@dataclass(slots=True)
+class _Play:
+    """One attempt on the stage."""
+
+    trial: Trial
+    number: int
+    script: Script
+    started_at: datetime | None = None
+    stop_at: datetime | None = None
+    dropped: bool = field(default=False)
+
+    def end(self) -> datetime | None:
+        """When it ends by all that is known now; None while it waits."""
+        if self.started_at is None:
+            return self.stop_at if self.dropped else None
+        natural = self.started_at + timedelta(seconds=self.script.duration_seconds)
+        if self.stop_at is None:
+            return natural
+        return min(natural, self.stop_at + timedelta(seconds=min(self.script.stop_seconds, _GRACE_SECONDS)))
+
+    def cut_short(self) -> bool:
+        """Whether it ends because it was told to."""
+        if self.started_at is None:
+            return self.dropped
+        natural = self.started_at + timedelta(seconds=self.script.duration_seconds)
+        end = self.end()
+        return self.stop_at is not None and end is not None and end < natural
+
+    def told(self, now: datetime) -> list[tuple[int, Mapping[str, float]]]:
+        """Return what it has reported until *now*."""
+        if self.started_at is None:
+            return []
+        end = self.end()
+        seconds = (min(now, end or now) - self.started_at).total_seconds()
+        return [(step, metrics) for at, step, metrics in self.script.curve if at <= seconds]
+
+
+class SimulatedRunner:
+    """Plays scripted attempts in simulated time; also a :class:`~seatrial.ports.MetricSource`.
+
+    Args:
+        clock: Whose time counts.
+        script: The story of an attempt, a pure function of trial and number of the attempt.
+        capacity: Attempts that may run at the same time; more of them wait in order.
+
+    Attributes:
+        log: One line for each start, stop and release, with the seconds since the runner was made.
+        peak: Most attempts that ran at the same time.
+    """
+
+    def __init__(
+        self, clock: SimulatedClock, script: Callable[[Trial, int], Script], *, capacity: int | None = None
+    ) -> None:
+        self._clock = clock
+        self._script = script
+        self._capacity = capacity
+        self._plays: dict[str, _Play] = {}
+        self._began = clock.now()
+        self.log: list[str] = []
+        self.peak = 0
+
+    async def observe(self, study: Study) -> Mapping[str, Attempt]:
+        """Return the newest attempt of every trial that has one."""
+        self._admit()
+        return {name: self._attempt(play) for name, play in self._plays.items()}
+
+    async def start(self, study: Study, trial: Trial, number: int) -> None:
+        """Start an attempt, or queue it."""
+        name = trial.metadata.name
+        play = self._plays.get(name)
+        if play is not None and play.number >= number:
+            return
+        if play is not None and not self._ended(play):
+            raise TransientError(
+                f"attempt {play.number} of {name} still runs; attempt {number} starts when it has ended"
+            )
+        self._plays[name] = _Play(trial, number, self._script(trial, number))
+        self._note(f"start {name}.{number}")
+        self._admit()
+
+    async def stop(self, study: Study, trial: Trial, number: int) -> None:
+        """Ask an attempt to end."""
+        play = self._plays.get(trial.metadata.name)
+        if play is None or play.number != number or play.stop_at is not None or self._ended(play):
+            return
+        play.stop_at, play.dropped = self._clock.now(), play.started_at is None
+        self._note(f"stop {trial.metadata.name}.{number}")
+
+    async def release(self, study: Study, trial: Trial, number: int) -> None:
+        """Forget an attempt that ended."""
+        play = self._plays.get(trial.metadata.name)
+        if play is None or play.number != number:
+            return
+        if not self._ended(play):
+            raise TransientError(f"attempt {number} of {trial.metadata.name} still runs and cannot be released")
+        del self._plays[trial.metadata.name]
+        self._note(f"release {trial.metadata.name}.{number}")
+        self._admit()
+
+    async def read(self, study: Study, attempts: Mapping[str, Attempt]) -> Mapping[str, Curves]:
+        """Return the curves so far."""
+        found: dict[str, Curves] = {}
+        window = max(objective.window for objective in study.spec.objectives)
+        for name in attempts:
+            if (play := self._plays.get(name)) is None:
+                continue
+            builders: dict[str, CurveBuilder] = {}
+            for step, metrics in play.told(self._clock.now()):
+                for metric, value in metrics.items():
+                    builders.setdefault(metric, CurveBuilder(window=window)).add(step, value)
+            found[name] = {metric: builder.build() for metric, builder in builders.items()}
+        return found
+
+    async def wait(self, timeout_seconds: float) -> None:
+        """Let time pass until something happens to an attempt, at most *timeout_seconds*."""
+        now = self._clock.now()
+        upcoming = self.next_event()
+        seconds = timeout_seconds if upcoming is None else min(timeout_seconds, (upcoming - now).total_seconds())
+        self._clock.advance(seconds)
+        self._admit()
+
+    def next_event(self) -> datetime | None:
+        """Return when an attempt reports or ends next, None when nothing is coming."""
+        now = self._clock.now()
+        times: list[datetime] = []
+        for play in self._plays.values():
+            end = play.end()
+            if play.started_at is None or end is None:
+                continue
+            reports = (play.started_at + timedelta(seconds=at) for at, _, _ in play.script.curve)
+            times += [time for time in (*reports, end) if now < time <= end]
+        return min(times, default=None)
+
+    def _ended(self, play: _Play) -> bool:
+        end = play.end()
+        return end is not None and end <= self._clock.now()
+
+    def _admit(self) -> None:
+        running = sum(play.started_at is not None and not self._ended(play) for play in self._plays.values())
+        for play in self._plays.values():
+            if play.started_at is None and not play.dropped and (self._capacity is None or running < self._capacity):
+                play.started_at = self._clock.now()
+                running += 1
+        self.peak = max(self.peak, running)
+
+    def _attempt(self, play: _Play) -> Attempt:
+        known = Attempt(
+            trial=play.trial.metadata.name,
+            number=play.number,
+            phase=Phase.RUNNING,
+            started_at=play.started_at,
+            gpus=play.script.gpus,
+        )
+        if not self._ended(play):
+            if play.started_at is not None:
+                return known
+            return replace(
+                known,
+                phase=Phase.WAITING,
+                reason="Insufficient",
+                message=f"Insufficient slots: {self._capacity} are taken",
+            )
+        known = replace(known, finished_at=play.end())
+        if play.script.lost and not play.cut_short():
+            return replace(known, phase=Phase.LOST, reason="Lost", message="vanished", infrastructure=True)
+        code, reason = _exit(play)
+        return replace(
+            known,
+            phase=Phase.EXITED,
+            reason=reason,
+            message="" if code == 0 else f"exit code {code}",
+            exit_code=code,
+            report=_report(play, code),
+            infrastructure=play.script.infrastructure,
+        )
+
+    def _note(self, text: str) -> None:
+        self.log.append(f"{(self._clock.now() - self._began).total_seconds():g} {text}")
+
+
+def _exit(play: _Play) -> tuple[int, str]:
+    if not play.cut_short():
+        code = play.script.exit_code
+        return code, play.script.reason or ("Completed" if code == 0 else "Error")
+    if play.started_at is not None and play.script.stop_seconds > _GRACE_SECONDS:
+        return 137, "SIGKILL"
+    return (0, "Completed") if play.script.sdk and play.started_at is not None else (143, "SIGTERM")
+
+
+def _report(play: _Play, code: int) -> Report | None:
+    if not play.cut_short() and play.script.report is not None:
+        return play.script.report
+    told = play.told(play.end() or datetime.max.replace(tzinfo=UTC))
+    if not play.script.sdk or play.started_at is None or code == 137:
+        return None
+    finals: dict[str, FinalMetric] = {}
+    for step, metrics in told:
+        for name, value in metrics.items():
+            finals[name] = FinalMetric(name=name, last=value, last_step=step)
+    status = ReportStatus.STOPPED if play.cut_short() else ReportStatus.SUCCEEDED if code == 0 else ReportStatus.FAILED
+    return Report(status=status, step=told[-1][0] if told else None, metrics=tuple(finals.values()))
