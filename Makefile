@@ -1,0 +1,80 @@
+# Everything a person needs. `make help` lists it; nothing but Python 3.11+, make and a network to the package registry is assumed.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+TOOLS := .tools
+UV := $(TOOLS)/bin/uv
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import sys; raise SystemExit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$p && break; done)
+export UV_PYTHON_DOWNLOADS := never
+export UV_NO_PROGRESS := 1
+
+.PHONY: help
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+# ---- set-up ---------------------------------------------------------------------------------------------------------
+
+$(UV):
+	@test -n "$(PYTHON)" || { echo "Seatrial needs Python 3.11 or newer: install it, or run make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -m venv $(TOOLS) && $(TOOLS)/bin/pip install --quiet --disable-pip-version-check -r requirements/uv.txt
+
+$(VENV)/pyvenv.cfg: $(UV)
+	@$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
+
+# The demo needs what users need; the tests need all. Both sets come from the same lock files.
+$(VENV)/.demo: requirements/demo.txt pyproject.toml trial_image/pyproject.toml $(VENV)/pyvenv.cfg
+	@echo "installing Seatrial, its harness and the examples' torch into $(VENV)"
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/demo.txt
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps -e . -e trial_image
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.demo
+	@echo "installing what the tests need into $(VENV)"
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@touch $@
+
+.PHONY: setup
+setup: $(VENV)/.dev browser ## Install everything for developing
+
+.PHONY: browser
+browser: ## Install headless Chromium for the report's tests (Debian, Ubuntu, macOS)
+	@scripts/install-chromium
+
+.PHONY: lock
+lock: $(UV) ## Resolve the dependencies anew into requirements/
+	scripts/lock $(UV)
+
+# ---- main jobs ------------------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: $(VENV)/.demo ## Install, then run examples/digits.yaml to the end and write its report
+	@$(BIN)/seatrial run examples/digits.yaml
+	@$(BIN)/seatrial report digits
+
+.PHONY: test
+test: setup verify ## Install, then pass every check and test
+	@$(BIN)/python -m pytest -n 2 --dist worksteal tests
+
+.PHONY: test-fast
+test-fast: $(VENV)/.dev ## The tests that need neither torch nor a browser
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not torch and not browser" tests
+
+.PHONY: verify
+verify: $(VENV)/.dev ## Lint, types, layers, and that generated files are current
+	@$(BIN)/ruff format --check --quiet . || { echo "run: make format"; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python scripts/generate.py --check
+
+.PHONY: format
+format: $(VENV)/.dev ## Format the code and regenerate generated files
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+	@$(BIN)/python scripts/generate.py
+
+.PHONY: clean
+clean: ## Remove the environment and the tools; studies under .seatrial/ stay
+	rm -rf $(VENV) $(TOOLS) .mypy_cache .ruff_cache .pytest_cache .hypothesis
