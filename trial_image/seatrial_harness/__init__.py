@@ -10,17 +10,18 @@ for epoch in trial.steps(20):
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from seatrial_harness.checkpoints import Checkpoint, CheckpointError
+from seatrial_harness.checkpoints import Checkpoint, CheckpointError, read_checkpoint
 from seatrial_harness.exits import Infeasible
 from seatrial_harness.notices import Notices
 from seatrial_harness.parameters import Parameters, choose_parameters
-from seatrial_harness.saver import Restored
+from seatrial_harness.saver import Restored, load_state
 from seatrial_harness.surroundings import read_surroundings
 from seatrial_harness.trial import Trial
 
-__all__ = ["Checkpoint", "CheckpointError", "Infeasible", "Parameters", "Restored", "Trial", "start"]
+__all__ = ["Checkpoint", "CheckpointError", "Infeasible", "Parameters", "Restored", "Trial", "load", "start"]
 
 _SPEAKER = "SEATRIAL_SPEAKER"
 
@@ -56,6 +57,15 @@ def start(**defaults: Any) -> Trial:  # noqa: ANN401  (a default is a bool, numb
         os.environ[_SPEAKER] = f"{os.getpid()} {surroundings.trial}"
     _current[:] = [trial]
     return trial
+
+
+def load(folder: str | Path, *, weights_only: bool = True, map_location: object = "cpu") -> Restored:
+    """Return the state in one checkpoint folder, outside of any trial: for the final test, or to serve the winner.
+
+    Raises:
+        CheckpointError: If the checkpoint is not whole, or cannot be loaded.
+    """
+    return load_state(read_checkpoint(Path(folder)), weights_only=weights_only, map_location=map_location)
 
 
 def _speaks(environment: Mapping[str, str], trial: str) -> bool:

@@ -17,7 +17,7 @@ from seatrial_harness.notices import Notices
 from seatrial_harness.states import read_state, write_state
 from seatrial_harness.surroundings import Surroundings
 
-__all__ = ["Restored", "Saver"]
+__all__ = ["Restored", "Saver", "load_state"]
 
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.ESTALE})
 _REHEARSAL_LIMIT_BYTES = 64 << 20
@@ -108,12 +108,7 @@ class Saver:
         checkpoint = self.latest()
         if checkpoint is None:
             return None
-        try:
-            return Restored(
-                read_state(checkpoint.path, weights_only=weights_only, map_location=map_location), checkpoint
-            )
-        except Exception as error:
-            raise CheckpointError(f"the checkpoint {checkpoint.path} is whole but cannot be loaded: {error}") from error
+        return load_state(checkpoint, weights_only=weights_only, map_location=map_location)
 
     def _begin(self, store: CheckpointStore, step: int) -> Path | None:
         try:
@@ -137,6 +132,19 @@ class Saver:
         self._notices.once(
             "disk checkpoint", f"the checkpoint of step {step} cannot be saved: {error}; training goes on"
         )
+
+
+def load_state(checkpoint: Checkpoint, *, weights_only: bool, map_location: object) -> Restored:
+    """Return the state in a verified checkpoint.
+
+    Raises:
+        CheckpointError: If it cannot be loaded.
+    """
+    try:
+        state = read_state(checkpoint.path, weights_only=weights_only, map_location=map_location)
+    except Exception as error:
+        raise CheckpointError(f"the checkpoint {checkpoint.path} is whole but cannot be loaded: {error}") from error
+    return Restored(state, checkpoint)
 
 
 def _rehearse(folder: Path) -> None:
