@@ -1,8 +1,10 @@
 """Train a small convolutional network on the digits, with augmentation.
 
-python digits_cnn.py                      train by itself, with the defaults below
-seatrial run digits-cnn.yaml              search for the best parameters
-python digits_cnn.py --test CHECKPOINT    measure a checkpoint on the test part, once, at the very end
+Usage::
+
+    python digits_cnn.py                      train by itself, with the defaults below
+    seatrial run digits-cnn.yaml              search for the best parameters
+    python digits_cnn.py --test CHECKPOINT    measure a checkpoint on the test part, once, at the very end
 """
 
 import os

@@ -1,9 +1,11 @@
 """Train a multi-layer perceptron on the digits, one trial at a time.
 
-python digits_mlp.py                      train by itself, with the defaults below
-HP_lr=0.01 python digits_mlp.py           … with another learning rate
-seatrial run digits.yaml                  search for the best parameters
-python digits_mlp.py --test CHECKPOINT    measure a checkpoint on the test part, once, at the very end
+Usage::
+
+    python digits_mlp.py                      train by itself, with the defaults below
+    HP_lr=0.01 python digits_mlp.py           … with another learning rate
+    seatrial run digits.yaml                  search for the best parameters
+    python digits_mlp.py --test CHECKPOINT    measure a checkpoint on the test part, once, at the very end
 """
 
 import os

@@ -3,6 +3,8 @@
 Each is judged by five-fold cross-validation on the training and validation parts; a fold is a step, and what is
 reported is the mean over the folds so far. The test part stays out.
 
+Usage::
+
     python model_choice.py                    judge the default, a support vector machine
     HP_model=knn python model_choice.py       … or another one
     seatrial run model-choice.yaml            search models and parameters

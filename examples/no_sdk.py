@@ -1,7 +1,9 @@
 """Softmax regression on the digits in plain numpy: a script that knows nothing of Seatrial and only prints.
 
-python no_sdk.py --lr 0.5 --l2 0.0001 --batch-size 64
-seatrial run no-sdk.yaml
+Usage::
+
+    python no_sdk.py --lr 0.5 --l2 0.0001 --batch-size 64
+    seatrial run no-sdk.yaml
 """
 
 import argparse
