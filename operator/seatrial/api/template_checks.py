@@ -1,0 +1,342 @@
+"""Rules over ``spec.trial``: what a Pod template must have for a trial to be started from it, here and on a cluster.
+
+The template is any PodTemplateSpec, of Kubernetes versions to come too. Checked is what Seatrial itself relies on, and what would
+otherwise be found only when the first Pod is refused; everything else is left to the API server.
+
+Charter: pure; the only module that looks into the untyped template.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+
+from pydantic import JsonValue
+
+from seatrial.api import wire
+from seatrial.api.base import GROUP, to_seconds
+from seatrial.api.rules import Check, problem
+from seatrial.api.study import Study
+from seatrial.api.wording import nearest, path_text, show, suggest
+from seatrial.errors import Problem
+
+__all__ = ["TEMPLATE_CHECKS", "TEMPLATE_WARNINGS"]
+
+_LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
+_ENV_NAME = re.compile(r"^[-._a-zA-Z][-._a-zA-Z0-9]*$")
+# Kubernetes' quantity: a decimal number with a binary, decimal or exponent suffix.
+_QUANTITY = re.compile(r"^[0-9]+(\.[0-9]*)?([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]+)?$")
+_PLACEHOLDER = re.compile(r"\$\$|\$\(" + wire.PARAMETER_PREFIX + r"([A-Za-z0-9_]+)\)")
+_RESERVED = ("SEATRIAL_", wire.PARAMETER_PREFIX)
+_CONTAINER_FIELDS = [
+    "name",
+    "image",
+    "command",
+    "args",
+    "workingDir",
+    "ports",
+    "envFrom",
+    "env",
+    "resources",
+    "resizePolicy",
+    "restartPolicy",
+    "volumeMounts",
+    "volumeDevices",
+    "livenessProbe",
+    "readinessProbe",
+    "startupProbe",
+    "lifecycle",
+    "terminationMessagePath",
+    "terminationMessagePolicy",
+    "imagePullPolicy",
+    "securityContext",
+    "stdin",
+    "stdinOnce",
+    "tty",
+]
+_ROOT = "trial.template"
+
+Complaint = tuple[str, str]
+"""(path below the container, message)."""
+
+
+def _pod(study: Study) -> Mapping[str, JsonValue]:
+    spec = study.spec.trial.template.get("spec")
+    return spec if isinstance(spec, dict) else {}
+
+
+def _containers(study: Study) -> Iterator[tuple[str, Mapping[str, JsonValue]]]:
+    """Yield (path, container) of everything in the list of containers that is a mapping."""
+    containers = _pod(study).get("containers")
+    for position, container in enumerate(containers if isinstance(containers, list) else []):
+        if isinstance(container, dict):
+            yield f"{_ROOT}.spec.containers[{position}]", container
+
+
+# ---- the Pod -------------------------------------------------------------------------------------------------------------
+
+
+def template_shape(study: Study) -> Iterator[Problem]:
+    """The template has metadata and spec, as a Deployment's has."""
+    template = study.spec.trial.template
+    for name in template:
+        if name in {"metadata", "spec"}:
+            continue
+        if name in {"containers", "volumes", "initContainers", "nodeSelector", "tolerations", "restartPolicy"}:
+            yield problem(f"{_ROOT}.{name}", f"is one level too high; put {name} under {_ROOT}.spec")
+        else:
+            yield problem(_below(_ROOT, name), f"is unknown; {suggest(name, ['metadata', 'spec'])}")
+    if "spec" not in template:
+        yield problem(f"{_ROOT}.spec", "is missing, but a trial needs a Pod; add spec: with containers:")
+    elif not isinstance(template["spec"], dict):
+        yield problem(f"{_ROOT}.spec", f"is {show(template['spec'])}, but must be a mapping; add containers: below it")
+
+
+def containers_present(study: Study) -> Iterator[Problem]:
+    """There is a list of containers with distinct names."""
+    if not isinstance(study.spec.trial.template.get("spec"), dict):
+        return
+    path, containers = f"{_ROOT}.spec.containers", _pod(study).get("containers")
+    if containers is None:
+        yield problem(path, "is missing, but a trial needs a container; add containers: [{name: trainer, image: …}]")
+    elif not isinstance(containers, list) or not containers:
+        yield problem(path, f"is {show(containers)}, but must be a list of containers; add - name: trainer below it")
+    else:
+        seen: set[str] = set()
+        for position, container in enumerate(containers):
+            yield from _container_identity(f"{path}[{position}]", container, seen)
+
+
+def _container_identity(path: str, container: JsonValue, seen: set[str]) -> Iterator[Problem]:
+    if not isinstance(container, dict):
+        yield problem(path, f"is {show(container)}, but must be a mapping; write name:, image: and command:")
+        return
+    name = container.get("name")
+    if name is None:
+        yield problem(f"{path}.name", "is missing, but each container needs a name; add name: trainer")
+    elif not isinstance(name, str) or not _LABEL.match(name):
+        rule = "lower-case letters, digits and dashes, at most 63"
+        yield problem(f"{path}.name", f"is {show(name)}, but must be text of {rule}; rename it")
+    elif name in seen:
+        yield problem(f"{path}.name", f"is {show(name)}, which another container already has; rename one")
+    else:
+        seen.add(name)
+
+
+def container_exists(study: Study) -> Iterator[Problem]:
+    """``trial.container`` names one of the containers."""
+    wanted = study.spec.trial.container
+    names = [name for _, container in _containers(study) if isinstance(name := container.get("name"), str)]
+    if wanted is not None and names and wanted not in names:
+        yield problem("trial.container", f"is {show(wanted)}, but there is no such container; {suggest(wanted, names)}")
+
+
+def restart_policy(study: Study) -> Iterator[Problem]:
+    """A Pod of a trial is started once: Seatrial counts the attempts."""
+    policy = _pod(study).get("restartPolicy")
+    if policy is not None and policy != "Never":
+        message = f"is {show(policy)}, but must be Never, since Seatrial itself starts a trial again; remove it and use trial.retries"
+        yield problem(f"{_ROOT}.spec.restartPolicy", message)
+
+
+def pod_metadata(study: Study) -> Iterator[Problem]:
+    """Labels and annotations are texts, and those of Seatrial are its own."""
+    metadata = study.spec.trial.template.get("metadata")
+    if metadata is None:
+        return
+    if not isinstance(metadata, dict):
+        yield problem(f"{_ROOT}.metadata", f"is {show(metadata)}, but must be a mapping; add labels: below it")
+        return
+    for field in ("labels", "annotations"):
+        entries = metadata.get(field)
+        if entries is None:
+            continue
+        if not isinstance(entries, dict):
+            yield problem(
+                f"{_ROOT}.metadata.{field}", f"is {show(entries)}, but must be a mapping; write key: value below it"
+            )
+            continue
+        for key, value in entries.items():
+            path = _below(f"{_ROOT}.metadata.{field}", key)
+            if key.split("/")[0] == GROUP:
+                yield problem(path, f"is set, but {GROUP}/ belongs to Seatrial; use a prefix of your own")
+            elif not isinstance(value, str):
+                yield problem(path, f"is {show(value)}, but must be text; put it in quotes")
+
+
+# ---- containers ------------------------------------------------------------------------------------------------------------
+
+
+def _texts(field: str) -> Callable[[Mapping[str, JsonValue]], Iterator[Complaint]]:
+    def check(container: Mapping[str, JsonValue]) -> Iterator[Complaint]:
+        items = container.get(field)
+        if items is None:
+            return
+        if not isinstance(items, list):
+            yield field, f"is {show(items)}, but must be a list; write [python, train.py]"
+            return
+        for position, item in enumerate(items):
+            if not isinstance(item, str):
+                yield f"{field}[{position}]", f"is {show(item)}, but must be text; put it in quotes"
+
+    return check
+
+
+def _single_texts(container: Mapping[str, JsonValue]) -> Iterator[Complaint]:
+    for field in ("image", "workingDir"):
+        value = container.get(field)
+        if value is not None and not isinstance(value, str):
+            yield field, f"is {show(value)}, but must be text; put it in quotes"
+
+
+def _environment(container: Mapping[str, JsonValue]) -> Iterator[Complaint]:
+    env = container.get("env")
+    if env is None:
+        return
+    if not isinstance(env, list):
+        yield "env", f"is {show(env)}, but must be a list; write - name: NAME with value: below it"
+        return
+    for position, entry in enumerate(env):
+        for field, message in _variable(entry):
+            yield f"env[{position}]{field}", message
+
+
+def _variable(entry: JsonValue) -> Iterator[Complaint]:
+    if not isinstance(entry, dict):
+        yield "", f"is {show(entry)}, but must be a mapping; write name: and value:"
+        return
+    for field in entry:
+        if field not in {"name", "value", "valueFrom"}:
+            yield _below("", field), f"is unknown; {suggest(field, ['name', 'value', 'valueFrom'])}"
+    name, value, source = entry.get("name"), entry.get("value"), entry.get("valueFrom")
+    if name is None:
+        yield ".name", "is missing, but a variable needs a name; add it"
+    elif not isinstance(name, str) or not _ENV_NAME.match(name):
+        yield ".name", f"is {show(name)}, but must be text of letters, digits and any of _ - .; rename it"
+    elif name.startswith(_RESERVED):
+        yield ".name", f"is {show(name)}, but names that start with SEATRIAL_ or HP_ are set by Seatrial; rename it"
+    if value is not None and not isinstance(value, str):
+        yield ".value", f"is {show(value)}, but must be text; put it in quotes"
+    if value not in {None, ""} and source is not None:
+        yield ".valueFrom", "is set beside value, but a variable has one source; remove one of them"
+    if source is not None and not isinstance(source, dict):
+        yield (
+            ".valueFrom",
+            f"is {show(source)}, but must be a mapping such as secretKeyRef: {{name: …, key: …}}; change it",
+        )
+
+
+def _resources(container: Mapping[str, JsonValue]) -> Iterator[Complaint]:
+    resources = container.get("resources")
+    if resources is None:
+        return
+    if not isinstance(resources, dict):
+        yield "resources", f"is {show(resources)}, but must be a mapping; write limits: and requests: below it"
+        return
+    for field in ("limits", "requests"):
+        quantities = resources.get(field)
+        if quantities is None:
+            continue
+        if not isinstance(quantities, dict):
+            yield f"resources.{field}", f"is {show(quantities)}, but must be a mapping; write cpu: 1 below it"
+            continue
+        for name, amount in quantities.items():
+            if complaint := _quantity(name, amount):
+                yield _below(f"resources.{field}", name), complaint
+
+
+def _quantity(name: str, amount: JsonValue) -> str | None:
+    text = str(amount)
+    if isinstance(amount, bool) or not isinstance(amount, str | int | float) or not _QUANTITY.match(text):
+        return f"is {show(amount)}, but must be an amount such as 500m, 2 or 4Gi; change it"
+    if "/" in name and not re.match(r"^[0-9]+$", text):
+        return f"is {show(amount)}, but devices are counted in whole numbers; use 1 or 2"
+    return None
+
+
+_CONTAINER_CHECKS = (_texts("command"), _texts("args"), _single_texts, _environment, _resources)
+
+
+def sound_containers(study: Study) -> Iterator[Problem]:
+    """What a container runs, and with what, has the form that Kubernetes takes."""
+    for path, container in _containers(study):
+        for check in _CONTAINER_CHECKS:
+            for below, message in check(container):
+                yield problem(f"{path}.{below}", message)
+
+
+def timeout_above_zero(study: Study) -> Iterator[Problem]:
+    """A timeout leaves time to run."""
+    timeout = study.spec.trial.timeout
+    if timeout is not None and to_seconds(timeout) == 0:
+        yield problem("trial.timeout", f"is {show(timeout)}, but must be longer than nothing; raise it or leave it out")
+
+
+# ---- warnings ----------------------------------------------------------------------------------------------------------------
+
+
+def misspelt_container_fields(study: Study) -> Iterator[Problem]:
+    """Warn of a field that looks like a misspelt one; a newer Kubernetes may know more than this list."""
+    for path, container in _containers(study):
+        for name in container:
+            if name not in _CONTAINER_FIELDS and (near := nearest(name, _CONTAINER_FIELDS)):
+                yield problem(
+                    _below(path, name), f"is no field of a container that is known here; did you mean `{near}`?"
+                )
+
+
+def runnable_here_and_there(study: Study) -> Iterator[Problem]:
+    """Warn of a training container that only a laptop or only a cluster could start."""
+    wanted = study.spec.trial.container
+    for path, container in _containers(study):
+        if wanted is not None and container.get("name") != wanted:
+            continue
+        if not container.get("image"):
+            yield problem(f"{path}.image", "is missing: the study runs on a laptop, but a cluster needs an image")
+        if not container.get("command"):
+            yield problem(f"{path}.command", "is missing: a laptop does not know what the image would start")
+        return
+
+
+def known_placeholders(study: Study) -> Iterator[Problem]:
+    """Warn of ``$(HP_x)`` without a parameter x: Kubernetes would pass it on as it stands."""
+    names = [parameter.name for parameter in study.spec.parameters]
+    for path, container in _containers(study):
+        for below, text in _texts_with_placeholders(container):
+            for match in _PLACEHOLDER.finditer(text):
+                if match[1] and match[1] not in names:
+                    message = f"uses {match[0]}, but there is no parameter {match[1]}; {suggest(match[1], names)}"
+                    yield problem(f"{path}.{below}", message)
+
+
+def _texts_with_placeholders(container: Mapping[str, JsonValue]) -> Iterator[tuple[str, str]]:
+    for field in ("command", "args"):
+        items = container.get(field)
+        for position, item in enumerate(items if isinstance(items, list) else []):
+            if isinstance(item, str):
+                yield f"{field}[{position}]", item
+    env = container.get("env")
+    for position, entry in enumerate(env if isinstance(env, list) else []):
+        if isinstance(entry, dict) and isinstance(value := entry.get("value"), str):
+            yield f"env[{position}].value", value
+
+
+def _below(path: str, key: str) -> str:
+    """Return the path of *key* below *path*."""
+    text = path_text((key,))
+    return f"{path}{text}" if text.startswith("[") else f"{path}.{text}"
+
+
+_TRIAL = frozenset({"trial"})
+TEMPLATE_CHECKS: tuple[Check, ...] = (
+    Check(reads=_TRIAL, find=template_shape),
+    Check(reads=_TRIAL, find=containers_present),
+    Check(reads=_TRIAL, find=container_exists),
+    Check(reads=_TRIAL, find=restart_policy),
+    Check(reads=_TRIAL, find=pod_metadata),
+    Check(reads=_TRIAL, find=sound_containers),
+    Check(reads=_TRIAL, find=timeout_above_zero),
+)
+TEMPLATE_WARNINGS: tuple[Check, ...] = (
+    Check(reads=_TRIAL, find=misspelt_container_fields),
+    Check(reads=_TRIAL, find=runnable_here_and_there),
+    Check(reads=_TRIAL | {"parameters"}, find=known_placeholders),
+)
