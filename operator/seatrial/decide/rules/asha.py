@@ -55,8 +55,7 @@ class Asha:
             return None
         rung = due[0]
         ranking = sorted((self._value(point), name) for name, point in cohort.at(rung))
-        place = next(i for i, (_, name) in enumerate(ranking, 1) if name == trial.name)
-        own = self._value(trial.curve.at(rung))
+        place, own = next((i, value) for i, (value, name) in enumerate(ranking, 1) if name == trial.name)
         keep = places(len(ranking), self.eta)
         # A tie with the last place that goes on goes on too: equal values give no ground to prefer the earlier name.
         if own <= ranking[keep - 1][0] and math.isfinite(own):
@@ -69,8 +68,8 @@ class Asha:
             message=f"at step {rung}: {cohort.show(own)} is number {place} of {len(ranking)}, and only the best {keep} go on (eta {self.eta})",
         )
 
-    def _value(self, point: Point | None) -> float:
-        value = math.inf if point is None else point.low if self.best_so_far else point.value
+    def _value(self, point: Point) -> float:
+        value = point.low if self.best_so_far else point.value
         return value if math.isfinite(value) else math.inf
 
 

@@ -48,11 +48,13 @@ class Cohort:
         self._at: dict[int, list[tuple[str, Point]]] = {}
 
     def at(self, step: int) -> list[tuple[str, Point]]:
-        """Return (trial, its newest point not later than *step*) for every trial that got that far, by index."""
+        """Return (trial, its point at *step*) for every trial that got that far, by index.
+
+        The point is the newest one not later than *step*; for a trial that reports more coarsely, its first one.
+        """
         if step not in self._at:
             reached = (trial for trial in self.trials if (trial.curve.step or 0) >= step)
-            points = ((trial.name, trial.curve.at(step)) for trial in reached)
-            self._at[step] = [(name, point) for name, point in points if point is not None]
+            self._at[step] = [(trial.name, trial.curve.at(step) or trial.curve.points[0]) for trial in reached]
         return self._at[step]
 
     def show(self, value: float) -> str:
