@@ -8,7 +8,7 @@ stored before its attempt is released.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from seatrial.api.conditions import find_condition
@@ -26,6 +26,7 @@ from seatrial.decide.actions import (
     StopAttempt,
 )
 from seatrial.decide.attempts import Phase
+from seatrial.decide.curves import Curves
 from seatrial.decide.lifecycle import (
     Seen,
     new_trial,
@@ -58,12 +59,14 @@ class Look:
     Attributes:
         study: With the status just written.
         snapshot: The world before the plan was applied.
+        curves: All metrics of trials that have an attempt, as the user states them.
         plan: What was done.
         moved: Whether anything was done, so that it makes sense to look again at once.
     """
 
     study: Study
     snapshot: StudySnapshot
+    curves: Mapping[str, Curves]
     plan: Plan
     moved: bool
 
@@ -120,7 +123,11 @@ class Reconciler:
             self._observer(action)
         status = await self._write_status(study, plan, interrupted=interrupted)
         return Look(
-            study=study.model_copy(update={"status": status}), snapshot=snapshot, plan=plan, moved=bool(plan.actions)
+            study=study.model_copy(update={"status": status}),
+            snapshot=snapshot,
+            curves={name: known.curves for name, known in seen.items() if known.curves},
+            plan=plan,
+            moved=bool(plan.actions),
         )
 
     # ---- observe ---------------------------------------------------------------------------------------------------
