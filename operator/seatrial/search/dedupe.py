@@ -8,6 +8,7 @@ import numpy as np
 from seatrial.search.base import Exhausted
 from seatrial.search.enumeration import Enumeration, permuted
 from seatrial.search.space import Assignment, Key, SearchSpace
+from seatrial.search.variation import reflect
 
 __all__ = ["all_used", "unseen"]
 
@@ -66,8 +67,7 @@ def _nudge(space: SearchSpace, centre: np.ndarray, reach: float, rng: np.random.
     moved = rng.random(len(u)) < 0.5
     moved[rng.integers(len(u))] = True
     u[moved] += rng.normal(0.0, reach, size=len(u))[moved]
-    # Reflection at the borders keeps the density near them; clipping would pile points up on the border itself.
-    return space.from_unit(1.0 - np.abs(1.0 - np.abs(u) % 2.0))
+    return space.from_unit([reflect(x) for x in u])
 
 
 @lru_cache(maxsize=8)
