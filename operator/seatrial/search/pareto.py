@@ -10,6 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["dominates", "hypervolume_2d", "pareto_front", "pareto_ranks"]
 
+# Up to here the matrix of all pairs is faster than one sweep a front, and small: 2,000 points take 4 MB an objective.
+_MATRIX_POINTS = 2000
+
 
 def dominates(a: Sequence[float], b: Sequence[float]) -> bool:
     """Whether *a* is at least as good as *b* in every objective and better in one."""
@@ -39,7 +42,11 @@ def pareto_ranks(values: ArrayLike) -> NDArray[np.int64]:
     Source: the non-dominated sorting of Deb et al. 2002, https://doi.org/10.1109/4235.996017, section III A.
     """
     Y = _matrix(values)
+    if Y.shape[1] == 1:
+        return np.unique(Y[:, 0], return_inverse=True)[1].astype(np.int64)
     ranks = np.zeros(len(Y), dtype=np.int64)
+    if len(Y) <= _MATRIX_POINTS:
+        return _peel(Y, ranks)
     left = np.arange(len(Y))
     rank = 0
     while len(left):
@@ -70,6 +77,19 @@ def hypervolume_2d(values: ArrayLike, reference: Sequence[float]) -> float:
 def _matrix(values: ArrayLike) -> NDArray[np.float64]:
     Y = np.asarray(values, dtype=float)
     return Y.reshape(len(Y), -1) if Y.size else np.empty((0, 2))
+
+
+def _peel(Y: NDArray[np.float64], ranks: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Fill in *ranks*, front by front, from the matrix of who dominates whom."""
+    beats = np.all(Y[:, None] <= Y, axis=2) & np.any(Y[:, None] < Y, axis=2)
+    left = np.ones(len(Y), dtype=bool)
+    rank = 0
+    while left.any():
+        front = left & ~beats[left].any(axis=0)
+        ranks[front] = rank
+        left &= ~front
+        rank += 1
+    return ranks
 
 
 def _front_2d(Y: NDArray[np.float64]) -> list[int]:

@@ -9,6 +9,7 @@ exist under the same condition is modelled jointly, down the tree of conditions,
 
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Tpe", "build_tpe"]
 
+# A study in memory is announced in the log each time it is rebuilt.
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
 _ATTEMPTS = 4
 _NAME = "replay"
 
@@ -48,7 +52,7 @@ class _Memory:
     entries: list[tuple[object, FrozenTrial]] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Tpe:
     """TPE after *startup_trials* random draws."""
 
@@ -65,6 +69,10 @@ class Tpe:
     def recommend(self, history: History) -> int | None:
         """Return the lowest value, or the first of the Pareto front."""
         return recommend_best(history)
+
+    @cached_property
+    def _distributions(self) -> Mapping[str, BaseDistribution]:
+        return {parameter.name: _distribution(parameter) for parameter in free_parameters(self.space)}
 
     def _suggest(self, history: History, used: Set[Key]) -> Suggestion | Exhausted:
         rng = generator(self.seed, history.next_index)
@@ -95,8 +103,8 @@ class Tpe:
             if group[0].when is not None and not group[0].when.holds(values):
                 continue
             values |= {p.name: p.decode(0.5) for p in group if p.levels == 1}
-            distributions = {p.name: _distribution(p) for p in group if p.levels != 1}
-            drawn = study.sampler.sample_relative(study, asked, distributions)
+            free = {p.name: self._distributions[p.name] for p in group if p.levels != 1}
+            drawn = study.sampler.sample_relative(study, asked, free)
             values |= {p.name: _from_optuna(p, drawn[p.name]) for p in group if p.levels != 1}
         return self.space.prune(values)
 
@@ -108,7 +116,7 @@ class Tpe:
         old = self.memory.entries
         entries = []
         for number, trial in enumerate(trials):
-            source = _identity(self.space.key(trial.assignment), trial)
+            source = _identity(trial)
             known = number < len(old) and old[number][0] == source
             entries.append(old[number] if known else (source, self._convert(number, trial)))
         # Replaced in one step, never changed in place: a second thread that reads the old list is not disturbed.
@@ -116,9 +124,8 @@ class Tpe:
         return [frozen for _, frozen in entries]
 
     def _convert(self, number: int, trial: Evaluated | Pending) -> FrozenTrial:
-        active = [p for p in free_parameters(self.space) if p.name in trial.assignment]
-        distributions = {p.name: _distribution(p) for p in active}
-        params = {p.name: _to_optuna(p, trial.assignment[p.name]) for p in active}
+        distributions = {name: d for name, d in self._distributions.items() if name in trial.assignment}
+        params = {name: _to_optuna(self.space.by_name[name], trial.assignment[name]) for name in distributions}
         if isinstance(trial, Pending):
             return _running(number, params, distributions)
         pruned = trial.stopped and not trial.failed and self.objectives == 1
@@ -158,7 +165,9 @@ class _Replay(InMemoryStorage):
         """Forget it: what the sampler notes for other processes is of no use here."""
 
 
-def _identity(key: Key, trial: Evaluated | Pending) -> object:
+def _identity(trial: Evaluated | Pending) -> object:
+    # Types are part of it: True == 1 == 1.0, yet they are different values.
+    key = tuple((name, type(value), value) for name, value in trial.assignment.items())
     if isinstance(trial, Pending):
         return (key,)
     return (key, trial.values, trial.violations, trial.step, trial.stopped, trial.failed)
