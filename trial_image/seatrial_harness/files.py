@@ -5,6 +5,7 @@ Must not decide what a failure means: OSError goes to the caller.
 
 import contextlib
 import os
+import stat
 from pathlib import Path
 
 __all__ = ["sync_folder", "write_atomically"]
@@ -18,6 +19,10 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         OSError: If neither works.
     """
+    if path.exists() and (path.is_symlink() or not path.is_file()):
+        # A device, a pipe or a link must stay what it is.
+        _write_in_place(path, content)
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_bytes(content)
@@ -32,7 +37,9 @@ def _write_in_place(path: Path, content: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
     try:
         os.write(descriptor, content)
-        os.ftruncate(descriptor, len(content))
+        # A device has no length to set.
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.ftruncate(descriptor, len(content))
     finally:
         os.close(descriptor)
 
