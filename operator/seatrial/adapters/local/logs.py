@@ -1,0 +1,62 @@
+"""A trial's output: kept small on disk, quoted when it fails."""
+
+import contextlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["LogLimits", "read_last_lines", "trim"]
+
+
+_UNPRINTABLE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[^\S\n]*\r(?!\n)|[\x00-\x08\x0b-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLimits:
+    """How much output is kept.
+
+    Attributes:
+        most_bytes: Above this the middle is cut out.
+        head_bytes: What stays of the beginning.
+        tail_bytes: What stays of the end.
+    """
+
+    most_bytes: int = 64 << 20
+    head_bytes: int = 64 << 10
+    tail_bytes: int = 1 << 20
+
+
+def trim(path: Path, size: int, limits: LogLimits) -> None:
+    """Cut the middle out of a log that outgrew its limit, while its writers go on.
+
+    They append, so that each further write lands at the new end. What is written between the reading of the tail and the cut is lost.
+    """
+    if size <= limits.most_bytes:
+        return
+    with contextlib.suppress(OSError), path.open("r+b") as log:
+        log.seek(size - limits.tail_bytes)
+        tail = log.read(limits.tail_bytes)
+        log.truncate(limits.head_bytes)
+        gone = size - limits.head_bytes - len(tail)
+        writer = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        try:
+            os.write(writer, b"\n[seatrial: %d bytes of output were cut out here]\n%b" % (gone, tail))
+        finally:
+            os.close(writer)
+
+
+def read_last_lines(path: Path, most_bytes: int = 1024) -> str:
+    """Return the last whole lines of a log as printable text, at most *most_bytes* of them; empty when there is none."""
+    try:
+        with path.open("rb") as log:
+            size = log.seek(0, os.SEEK_END)
+            start = max(0, size - most_bytes)
+            log.seek(start)
+            text = log.read(most_bytes).decode("utf-8", "replace")
+    except OSError:
+        return ""
+    if start and "\n" in text.rstrip("\n"):
+        text = text.split("\n", 1)[1]
+    lines = [line.rstrip() for line in _UNPRINTABLE.sub("", text).splitlines()]
+    return "\n".join(line for line in lines if line)
