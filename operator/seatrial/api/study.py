@@ -247,6 +247,17 @@ class StudyStatus(Wire):
     completion_time: str | None = Field(
         default=None, description="When the study became complete.", json_schema_extra={"format": "date-time"}
     )
+    progress: str = Field(default="", max_length=32, description="Ended trials of maxTrials, for people: 23/60.")
+    best_value: str = Field(
+        default="",
+        max_length=32,
+        description="First objective of the winner so far in at most six digits, for people: 0.9821.",
+    )
+    state: str = Field(
+        default="",
+        max_length=128,
+        description="Reason of the condition Succeeded, and what holds the study up, for people: Waiting: Insufficient GPUs.",
+    )
     gpu_hours: float = Field(
         default=0.0, ge=0, alias="gpuHours", description="Hours that trials have held GPUs, summed over GPUs."
     )

@@ -141,6 +141,9 @@ class TrialStatus(Wire):
         default=0.0, ge=0, description="Seconds that it held GPUs, summed over GPUs and attempts."
     )
     run_seconds: float = Field(default=0.0, ge=0, description="Seconds that its attempts ran.")
+    progress: str = Field(
+        default="", max_length=32, description="Last step of the steps of a full training, for people: 11/27."
+    )
     parameters: str = Field(default="", max_length=1024, description="The assignment in one line, for people.")
 
 
