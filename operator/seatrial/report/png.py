@@ -1,0 +1,5 @@
+"""placeholder"""
+
+
+def write_png(*a):
+    raise NotImplementedError
