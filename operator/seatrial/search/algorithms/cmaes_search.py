@@ -34,6 +34,9 @@ _ATTEMPTS = 8
 # More levels than this are a continuum to CMA-ES. On a log scale the levels are too uneven much earlier.
 _MANY_LEVELS, _MANY_LOG_LEVELS = 256, 8
 
+# A millionth of the range is finer than any training can tell apart.
+_TOGETHER = 1e-6
+
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
@@ -102,6 +105,7 @@ class Cmaes:
         """Return the optimizer after all full generations, None when there is nothing to optimise."""
         if not free_parameters(self.space):
             return None
+        numeric = bool(self._layout.continuous or self._layout.discrete)
         run, start = 0, 0
         optimizer = self._start(run)
         while start + optimizer.population_size <= len(evaluated):
@@ -112,10 +116,20 @@ class Cmaes:
                 continue
             places = standings(generation)
             optimizer.tell([(self._raw(optimizer, t), float(p)) for t, p in zip(generation, places, strict=True)])
-            if (self._layout.continuous or self._layout.discrete) and optimizer.should_stop():
+            if self._converged(generation) or (numeric and optimizer.should_stop()):
                 run += 1
                 optimizer = self._start(run)
         return optimizer
+
+    def _converged(self, generation: Sequence[Evaluated]) -> bool:
+        """Whether the continuous parameters of a generation have come together; the library's own tolerance is below rounding."""
+        spreads = []
+        for parameter in self._layout.continuous:
+            places = [
+                parameter.encode(t.assignment[parameter.name]) for t in generation if parameter.name in t.assignment
+            ]
+            spreads.append(max(places, default=0.0) - min(places, default=0.0))
+        return bool(spreads) and max(spreads) < _TOGETHER
 
     def _start(self, run: int) -> CatCMAwM:
         layout = self._layout

@@ -107,8 +107,8 @@ def _spaced(parameter: Float | Int, points: int) -> tuple[Value, ...]:
     """Return *points* values, both ends included, evenly spaced on the parameter's scale; fewer where ints round together."""
     shares = [0.5] if points == 1 else [k / (points - 1) for k in range(points)]
     if parameter.log:
-        low, high = math.log(parameter.low), math.log(parameter.high)
-        values = [math.exp(low + share * (high - low)) for share in shares]
+        start, width = math.log(parameter.low), math.log(parameter.high / parameter.low)
+        values = [math.exp(start + share * width) for share in shares]
         values = [min(max(value, parameter.low), parameter.high) for value in values]
         values = values if points == 1 else [parameter.low, *values[1:-1], parameter.high]
     elif parameter.levels is None:
@@ -116,5 +116,9 @@ def _spaced(parameter: Float | Int, points: int) -> tuple[Value, ...]:
     else:
         # Half up, so that the middle does not depend on whether its level is even.
         values = [parameter.at(math.floor(share * (parameter.levels - 1) + 0.5)) for share in shares]
-    whole: list[Value] = [round(v) if isinstance(parameter, Int) else float(f"{v:.12g}") for v in values]
+    low, high = parameter.low, parameter.high
+    # Twelve digits read better, but must not lead out of the range.
+    whole: list[Value] = [
+        round(v) if isinstance(parameter, Int) else min(max(float(f"{v:.12g}"), low), high) for v in values
+    ]
     return (*whole[:1], *(b for a, b in pairwise(whole) if a != b))
