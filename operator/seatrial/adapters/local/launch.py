@@ -20,7 +20,7 @@ _LEADER = """\
 trap : HUP INT QUIT TERM USR1 USR2
 attempt=$1
 shift
-echo $$ >"$attempt/pid"
+echo $$ >"$attempt/pid" || exit 125
 "$@"
 echo $? >"$attempt/exit"
 """
@@ -70,8 +70,8 @@ def spawn(files: AttemptFiles, command: Command, lock: int, reached: Callable[[s
     output = os.open(files.output, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
     try:
         reached("before the process")
-        return subprocess.Popen(
-            ["/bin/sh", "-c", _LEADER, "seatrial", str(files.folder), *arguments],  # noqa: S603 - never interpolated
+        return subprocess.Popen(  # noqa: S603 - arguments are passed, never interpolated
+            ["/bin/sh", "-c", _LEADER, "seatrial", str(files.folder), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -1,0 +1,309 @@
+"""One attempt from its start to its end, through the deaths of its runners.
+
+What can happen between two instants, and what a later runner finds (mark: ``open/<trial>.<attempt>``):
+
+1.  before the mark: nothing; it is started as if for the first time.
+2.  mark, folder, lock file, start.json (whole or torn), but no process: nobody holds the lock and there is no ``pid``: nothing ran.
+    The mark is removed and the attempt is started again under the same number.
+3.  forked, not yet noted its pid: the lock is held (it is inherited): it lives, and is adopted. If it dies here: as 2.
+4.  it runs: the lock is held; adopted. It is never started beside itself.
+5.  it ended: ``exit`` holds the code, the end is read as if the runner had been there.
+6.  all of it was killed from outside, or the machine went down: lock free, ``pid`` but no ``exit``: Lost, no fault of the trial.
+7.  the runner was about to kill it (``killed`` is written first): lock free, no ``exit``: exit code 137 with the reason noted.
+8.  told to stop (``stop`` is written first, with the deadline), the signal perhaps not sent: it is sent again, the deadline stands.
+9.  the result is stored, the attempt not released: the mark is still there; it shows as ended until it is released.
+10. released halfway: the mark goes first; the rest is rubbish that nobody reads.
+"""
+
+import contextlib
+import errno
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from seatrial.adapters.local import records
+from seatrial.adapters.local.files import is_locked, open_locked
+from seatrial.adapters.local.group import (
+    has_leader,
+    kill_group,
+    kill_strays,
+    measure_group,
+    signal_group,
+    signal_orphans,
+)
+from seatrial.adapters.local.launch import Command, spawn
+from seatrial.adapters.local.layout import AttemptFiles
+from seatrial.adapters.local.logs import LogLimits, read_last_lines, trim
+from seatrial.adapters.local.records import KillReason, StartRecord
+from seatrial.adapters.local.resources import Share
+from seatrial.adapters.metrics.termination import LIMIT_BYTES, parse_report
+from seatrial.decide.attempts import Attempt, Phase
+
+__all__ = ["LiveAttempt", "find_attempt"]
+
+_MEMORY_EVERY_SECONDS = 1.0
+# Killed processes need a moment to be gone; one that hangs in the kernel must not hold up the study for ever.
+_DRAIN_SECONDS = 5.0
+_QUOTE_LIMIT = 900
+_WRONG_COMMAND = frozenset({errno.E2BIG, errno.EACCES, errno.ENOENT, errno.ENOTDIR, errno.ENOEXEC, errno.EINVAL})
+
+
+@dataclass(slots=True)
+class LiveAttempt:
+    """One attempt that has been started and not been released.
+
+    Attributes:
+        shown: The attempt as the runner shows it.
+        process: The leader, where it is this process's child.
+        has_exited: Whether the leader is known to have ended; set by whoever watches it.
+        deadline: When it is killed (unix time), once it was told to stop.
+    """
+
+    files: AttemptFiles
+    record: StartRecord
+    shown: Attempt
+    process: subprocess.Popen[bytes] | None = None
+    has_exited: bool = False
+    deadline: float | None = None
+    _killed: bool = False
+    _drain_until: float | None = None
+    _measured_at: float = 0.0
+    _sizes: tuple[int, int] = (0, 0)
+    _notes: list[str] = field(default_factory=list)
+
+    @property
+    def ended(self) -> bool:
+        """Whether all of it is over."""
+        return self.shown.phase in {Phase.EXITED, Phase.LOST}
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether its leader has ended and other processes of it have not."""
+        return self._drain_until is not None and not self.ended
+
+    def launch(self, command: Command | str, reached: Callable[[str], None]) -> None:
+        """Start it. Its folder exists, nobody else uses it.
+
+        Args:
+            command: What to run, or why there is nothing to run: then it has ended at once.
+            reached: Told the points at which a crash is interesting.
+
+        Raises:
+            OSError: If the machine has no room for the process; it can be tried again.
+        """
+        if isinstance(command, str):
+            self._fail_to_start(127, command)
+            return
+        lock = open_locked(self.files.lock)
+        if lock is None:
+            raise BlockingIOError(f"{self.files.lock} is held")
+        try:
+            reached("lock taken")
+            records.write_start(self.files, self.record)
+            reached("start recorded")
+            self.process = spawn(self.files, command, lock, reached)
+        except OSError as error:
+            if error.errno not in _WRONG_COMMAND:
+                raise
+            self._fail_to_start(126, f"cannot be started: {error.strerror}")
+        finally:
+            # From here on only the attempt's own processes hold it.
+            os.close(lock)
+        reached("process started")
+
+    def _fail_to_start(self, code: int, message: str) -> None:
+        self.files.output.write_text(f"seatrial: {message}\n")
+        records.write_start(self.files, self.record)
+        records.write_exit(self.files, code)
+        self.shown = self._conclude(self.record.started_at.timestamp())
+
+    def stop(self, now: float) -> None:
+        """Tell it to stop, once; it is killed when its grace period is over."""
+        if self.ended or self.deadline is not None:
+            return
+        self.deadline = now + self.record.grace_seconds
+        records.write_stop(self.files, self.deadline)
+        self._signal(signal.SIGTERM)
+
+    def resume_stop(self) -> None:
+        """Take up a stop that an earlier runner began."""
+        self.deadline = records.read_stop(self.files)
+        if self.deadline is not None and not self.ended:
+            self._signal(signal.SIGTERM)
+
+    def poll(self, now: float, limits: LogLimits) -> bool:
+        """Look after it; return whether it ended just now."""
+        if self.ended:
+            return False
+        if not self._is_over():
+            self._enforce(now)
+            trim(self.files.output, self._sizes[1], limits)
+            return False
+        if not self._drained(now):
+            return False
+        self._read_sizes()
+        trim(self.files.output, self._sizes[1], limits)
+        self.shown = self._conclude(now)
+        return True
+
+    def has_grown(self) -> bool:
+        """Return whether it reported or printed anything since the last call."""
+        before = self._sizes
+        self._read_sizes()
+        # What is printed is no news where there are observations.
+        return self._sizes[0] != before[0] or (self._sizes[0] == 0 and self._sizes[1] != before[1])
+
+    def _read_sizes(self) -> None:
+        self._sizes = (_size(self.files.observations), _size(self.files.output))
+
+    def _is_over(self) -> bool:
+        if self.process is not None:
+            return self.has_exited
+        if records.read_exit(self.files) is not None:
+            return True
+        # Where locks do not span processes (some network file systems) the leader's command line tells.
+        return not has_leader(records.read_pid(self.files), self.files.folder) and not self._starts()
+
+    def _starts(self) -> bool:
+        """Whether it may be between its fork and its first line."""
+        return records.read_pid(self.files) is None and is_locked(self.files.lock)
+
+    def _enforce(self, now: float) -> None:
+        if self._killed:
+            return
+        if self.deadline is not None and now >= self.deadline:
+            seconds = self.record.grace_seconds
+            self._kill(
+                KillReason(reason="SIGKILL", message=f"did not end within {seconds:g} s of SIGTERM and was killed")
+            )
+            return
+        limit = self.record.memory_limit_bytes
+        if limit is not None and now - self._measured_at >= _MEMORY_EVERY_SECONDS:
+            self._measured_at = now
+            used = measure_group(self._leader(), self.record.started_at)
+            if used > limit:
+                message = f"used {used >> 20} MiB of memory, and its limit is {limit >> 20} MiB"
+                self._kill(KillReason(reason="OOMKilled", message=message))
+
+    def _kill(self, why: KillReason) -> None:
+        self._killed = True
+        records.write_killed(self.files, why)
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.process is not None:
+            if not self.has_exited:
+                signal_group(self.process.pid, number)
+        else:
+            signal_orphans(self._leader(), self.record.started_at, number)
+
+    def _leader(self) -> int | None:
+        return self.process.pid if self.process is not None else records.read_pid(self.files)
+
+    def _drained(self, now: float) -> bool:
+        """End what is left of it after its leader; return whether nothing is."""
+        if self._drain_until is None:
+            self._drain_until = now + _DRAIN_SECONDS
+            if self.process is not None:
+                # Before the leader is reaped its group cannot be anybody else's.
+                kill_group(self.process.pid)
+                self.process.wait()
+            else:
+                signal_orphans(self._leader(), self.record.started_at, signal.SIGKILL)
+        if not is_locked(self.files.lock):
+            return True
+        kill_strays(self.files.termination, self.record.started_at)
+        if now < self._drain_until:
+            return False
+        self._notes.append("some of its processes could not be ended")
+        return True
+
+    def _conclude(self, now: float) -> Attempt:
+        code, killed = records.read_exit(self.files), records.read_killed(self.files)
+        if code is None and self.process is not None:
+            code = _shell_code(self.process.returncode)
+            with contextlib.suppress(OSError):
+                records.write_exit(self.files, code)
+        elif code is None and killed is not None:
+            code = 137
+        report, note = parse_report(_read_some(self.files))
+        known = replace(
+            self.shown,
+            finished_at=_written_at(self.files) or datetime.fromtimestamp(now, UTC),
+            report=report,
+            notes=(*self.shown.notes, *self._notes, *([note] if note else [])),
+        )
+        if code is None:
+            message = "its processes are gone without a trace of how they ended"
+            return replace(known, phase=Phase.LOST, reason="Lost", message=message, infrastructure=True)
+        reason, message = _explain(code, killed, self.files)
+        return replace(known, phase=Phase.EXITED, reason=reason, message=message, exit_code=code)
+
+
+def find_attempt(files: AttemptFiles, trial: str, number: int, now: float) -> LiveAttempt | None:
+    """Return an attempt that an earlier runner left, None when it never began (its folder is removed then)."""
+    record = records.read_start(files)
+    held, pid = is_locked(files.lock), records.read_pid(files)
+    if not held and pid is None and records.read_exit(files) is None:
+        shutil.rmtree(files.folder, ignore_errors=True)
+        return None
+    if record is None:
+        # The machine went down before the record reached the disk.
+        share = Share()
+        record = StartRecord(started_at=datetime.fromtimestamp(now, UTC), share=share, grace_seconds=0.0)
+    shown = Attempt(
+        trial=trial,
+        number=number,
+        phase=Phase.RUNNING,
+        started_at=record.started_at,
+        gpus=len(record.share.gpus),
+        notes=record.notes,
+    )
+    found = LiveAttempt(files=files, record=record, shown=shown)
+    found.resume_stop()
+    return found
+
+
+def _explain(code: int, killed: KillReason | None, files: AttemptFiles) -> tuple[str, str]:
+    if code == 0:
+        return "Completed", ""
+    if killed is not None and code == 137:
+        return killed.reason, killed.message
+    reason, words = "Error", f"exit code {code}"
+    if 128 < code < 128 + signal.NSIG:
+        with contextlib.suppress(ValueError):
+            reason = signal.Signals(code - 128).name
+            words = f"exit code {code} ({reason})"
+    last = read_last_lines(files.output)
+    return reason, f"{words}; its last lines:\n{last[-_QUOTE_LIMIT:]}" if last else words
+
+
+def _shell_code(returncode: int) -> int:
+    return 128 - returncode if returncode < 0 else returncode
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _written_at(files: AttemptFiles) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(files.exit.stat().st_mtime, UTC)
+    except OSError:
+        return None
+
+
+def _read_some(files: AttemptFiles) -> bytes:
+    try:
+        with files.termination.open("rb") as file:
+            return file.read(LIMIT_BYTES + 1)
+    except OSError:
+        return b""

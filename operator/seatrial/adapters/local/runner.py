@@ -1,0 +1,345 @@
+# ruff: noqa: ARG002 - the port names a study; a directory holds one
+"""Runs trials as processes of this machine. What survives its death, and how, is told in :mod:`seatrial.adapters.local.live`.
+
+The process that uses it holds the directory's :class:`~seatrial.adapters.local.claim.Claim`. All methods belong to one event loop.
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from seatrial.adapters.local.clock import SystemClock
+from seatrial.adapters.local.container import Container, read_container
+from seatrial.adapters.local.files import is_locked
+from seatrial.adapters.local.layout import AttemptFiles, StudyDirectory
+from seatrial.adapters.local.live import LiveAttempt, find_attempt
+from seatrial.adapters.local.logs import LogLimits
+from seatrial.adapters.local.prepare import Surroundings, build_command, build_inherited, build_variables
+from seatrial.adapters.local.records import StartRecord
+from seatrial.adapters.local.resources import Ledger, Machine, Share, read_machine
+from seatrial.adapters.local.variables import ImaginaryPod
+from seatrial.adapters.local.watch import ExitWatch
+from seatrial.api.study import Study, StudySpec
+from seatrial.api.trial import Trial
+from seatrial.decide.attempts import Attempt, Phase
+from seatrial.decide.rules import rungs
+from seatrial.errors import TransientError
+from seatrial.ports import Clock
+
+__all__ = ["LocalRunner"]
+
+# Ends of children are told at once; this is for growing files, deadlines and processes that an earlier runner started.
+_POLL_SECONDS = 0.2
+_DRAIN_POLL_SECONDS = 0.01
+
+
+@dataclass(slots=True)
+class _Queued:
+    """An attempt that waits for its share of the machine."""
+
+    pod: ImaginaryPod
+    variables: Mapping[str, str]
+    shown: Attempt
+
+
+class LocalRunner:
+    """The :class:`~seatrial.ports.TrialRunner` of a laptop.
+
+    Args:
+        directory: The study's directory.
+        folder: Working directory of trials without a ``workingDir``: where the study's file lies.
+        machine: What there is to share; looked up when None.
+        environment: What trials inherit; this process's environment when None.
+        ignore_gpus: Whether trials that ask for GPUs run on the CPU.
+        clock: The time.
+        log_limits: How much output is kept.
+        find_rungs: Steps whose values must be exact, by specification.
+        reached: Told the points at which a crash is interesting.
+    """
+
+    def __init__(
+        self,
+        directory: StudyDirectory,
+        folder: Path,
+        *,
+        machine: Machine | None = None,
+        environment: Mapping[str, str] | None = None,
+        ignore_gpus: bool = False,
+        clock: Clock | None = None,
+        log_limits: LogLimits | None = None,
+        find_rungs: Callable[[StudySpec], Sequence[int]] = rungs,
+        reached: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        environment = os.environ if environment is None else environment
+        self._directory = StudyDirectory(directory.root.absolute())
+        self._machine = machine or read_machine(environment)
+        self._around = Surroundings(
+            inherited=build_inherited(environment),
+            folder=folder.absolute(),
+            hides_gpus=ignore_gpus or bool(self._machine.gpus),
+        )
+        self._ledger = Ledger(self._machine, ignore_gpus=ignore_gpus)
+        self._clock = clock or SystemClock()
+        self._log_limits = log_limits or LogLimits()
+        self._find_rungs = find_rungs
+        self._reached = reached
+        self._queue: dict[str, _Queued] = {}
+        self._live: dict[str, LiveAttempt] = {}
+        self._children: dict[int, LiveAttempt] = {}
+        self._container: tuple[Study, Container] | None = None
+        self._watch = ExitWatch(self._note_exit)
+        self._news = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def observe(self, study: Study) -> Mapping[str, Attempt]:
+        """Return the newest attempt of every trial that has one."""
+        self._open()
+        # Exits that the kernel has told but the event loop has not: the loop sees them in its next round and tells in the one after.
+        for _ in range(2):
+            await asyncio.sleep(0)
+        self._news.clear()
+        self._poll()
+        self._admit()
+        shown = {name: live.shown for name, live in self._live.items()}
+        shown.update((name, queued.shown) for name, queued in self._queue.items())
+        return shown
+
+    async def start(self, study: Study, trial: Trial, number: int) -> None:
+        """Start an attempt, or queue it.
+
+        Raises:
+            SpecError: If the container cannot run on a laptop.
+            TransientError: If an earlier attempt of the trial still runs.
+        """
+        self._open()
+        name = trial.metadata.name
+        known = self._find(name)
+        if known is not None and known.number >= number:
+            return
+        if known is not None:
+            await self.release(study, trial, known.number)
+        pod = ImaginaryPod(
+            container=self._read_container(study),
+            study=study,
+            trial=trial,
+            attempt=number,
+            machine={"cpu": self._machine.cores, "memory": self._machine.memory_bytes},
+        )
+        variables = build_variables(pod, self._directory, self._find_rungs(study.spec))
+        self._queue[name] = _Queued(pod, variables, Attempt(trial=name, number=number, phase=Phase.WAITING))
+        self._admit()
+
+    async def stop(self, study: Study, trial: Trial, number: int) -> None:
+        """Ask an attempt to end: the stop file and SIGTERM now, SIGKILL to its whole group after the grace period."""
+        self._open()
+        name = trial.metadata.name
+        queued, live = self._queue.get(name), self._live.get(name)
+        if queued is not None and queued.shown.number == number and queued.shown.phase is Phase.WAITING:
+            queued.shown = replace(
+                queued.shown,
+                phase=Phase.EXITED,
+                reason="SIGTERM",
+                message="was told to stop before it began",
+                exit_code=143,
+            )
+            self._news.set()
+        elif live is not None and live.shown.number == number:
+            live.stop(self._now())
+
+    async def release(self, study: Study, trial: Trial, number: int) -> None:
+        """Forget an attempt that ended and whose result is stored.
+
+        Raises:
+            TransientError: If it still runs.
+        """
+        self._open()
+        name = trial.metadata.name
+        known = self._find(name)
+        if known is None or known.number != number:
+            return
+        if known.phase not in {Phase.EXITED, Phase.LOST}:
+            raise TransientError(
+                f"attempt {number} of {name} has not ended; release it when it has", retry_after_seconds=1.0
+            )
+        if self._queue.pop(name, None) is None:
+            files = self._live.pop(name).files
+            for path in (self._directory.mark(name, number), files.lock, files.pid):
+                path.unlink(missing_ok=True)
+
+    async def wait(self, timeout_seconds: float) -> None:
+        """Return when anything has happened since the last :meth:`observe`: an end, a report, a line; or at the timeout."""
+        self._open()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_seconds):
+                await self._news.wait()
+
+    async def close(self) -> None:
+        """Let go of all processes; those that run go on and are found by the next runner."""
+        self._watch.close()
+        if self._keeper is not None:
+            self._keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._keeper
+        for live in self._live.values():
+            if live.process is not None and live.process.returncode is None:
+                # Another runner looks after it now: the destructor of Popen must not complain.
+                live.process.returncode = 0
+
+    def _open(self) -> None:
+        """Find what an earlier runner left, once."""
+        if self._keeper is not None:
+            if self._keeper.done():
+                self._keeper.result()
+            return
+        self._keeper = asyncio.get_running_loop().create_task(self._keep(), name="seatrial-runner")
+        self._directory.open.mkdir(parents=True, exist_ok=True)
+        marks = [(name, int(number)) for name, number in _read_marks(self._directory.open)]
+        for name, number in sorted(marks):
+            live = find_attempt(self._directory.attempt(name, number), name, number, self._now())
+            older = self._live.get(name)
+            if live is None:
+                self._directory.mark(name, number).unlink(missing_ok=True)
+                continue
+            if older is not None:
+                # Its successor was started: it had ended and its result was stored.
+                self._directory.mark(name, older.shown.number).unlink(missing_ok=True)
+            self._live[name] = live
+            self._ledger.hold(name, live.record.share)
+
+    async def _keep(self) -> None:
+        """Look after what nobody else tells of."""
+        while True:
+            await asyncio.sleep(_POLL_SECONDS)
+            running = [live for live in self._live.values() if not live.ended]
+            grown = [live.has_grown() for live in running]
+            if self._poll() or any(grown):
+                self._news.set()
+
+    def _note_exit(self, pid: int) -> None:
+        live = self._children.pop(pid, None)
+        if live is not None:
+            live.has_exited = True
+            self._news.set()
+
+    def _poll(self) -> bool:
+        """Look after all attempts; return whether one ended."""
+        now, ended, draining = self._now(), False, False
+        for name, live in self._live.items():
+            if live.ended:
+                continue
+            if live.poll(now, self._log_limits):
+                self._ledger.free(name)
+                ended = True
+            draining = draining or live.is_draining
+        if draining:
+            asyncio.get_running_loop().call_later(_DRAIN_POLL_SECONDS, self._poll_again)
+        return ended
+
+    def _poll_again(self) -> None:
+        if self._poll():
+            self._news.set()
+
+    def _admit(self) -> None:
+        """Start what waits and fits, in order: nobody overtakes."""
+        for name, queued in list(self._queue.items()):
+            if queued.shown.phase is not Phase.WAITING:
+                continue
+            share = self._ledger.take(name, queued.pod.container.demand)
+            if isinstance(share, str):
+                self._queue[name].shown = replace(queued.shown, reason="Insufficient", message=share)
+                return
+            del self._queue[name]
+            try:
+                self._launch(name, queued, share)
+            except OSError as error:
+                self._live.pop(name, None)
+                self._ledger.free(name)
+                raise TransientError(
+                    f"attempt {queued.shown.number} of {name} cannot be started: {error}; make room for it"
+                ) from error
+
+    def _launch(self, name: str, queued: _Queued, share: Share) -> None:
+        """Start an attempt. Order matters: see :mod:`seatrial.adapters.local.live`.
+
+        Raises:
+            OSError: If the machine has no room for it; it can be started again.
+        """
+        pod = queued.pod
+        files = self._directory.attempt(name, pod.attempt)
+        self._reached("share taken")
+        self._directory.mark(name, pod.attempt).touch()
+        self._reached("mark made")
+        _make_folder(files)
+        self._directory.checkpoints(name).mkdir(parents=True, exist_ok=True)
+        self._reached("folder made")
+        live = _begin(files, queued, share, self._machine, self._clock.now())
+        self._live[name] = live
+        threads = max(1, int(share.cpus or self._machine.cores / pod.study.spec.budget.parallel_trials))
+        live.launch(build_command(pod, queued.variables, share, threads, self._around), self._reached)
+        if live.process is None:
+            self._ledger.free(name)
+            self._news.set()
+        else:
+            self._children[live.process.pid] = live
+            self._watch.add(live.process.pid)
+
+    def _find(self, name: str) -> Attempt | None:
+        if name in self._queue:
+            return self._queue[name].shown
+        return self._live[name].shown if name in self._live else None
+
+    def _read_container(self, study: Study) -> Container:
+        if self._container is None or self._container[0].spec.trial is not study.spec.trial:
+            self._container = (study, read_container(study))
+        return self._container[1]
+
+    def _now(self) -> float:
+        return self._clock.now().timestamp()
+
+
+def _make_folder(files: AttemptFiles) -> None:
+    """Make the attempt's folder anew.
+
+    Raises:
+        TransientError: If processes of an attempt that was here before still live.
+    """
+    try:
+        files.folder.mkdir(parents=True)
+    except FileExistsError:
+        if is_locked(files.lock):
+            raise TransientError(f"processes of an earlier attempt in {files.folder} still run; end them") from None
+        shutil.rmtree(files.folder)
+        files.folder.mkdir()
+
+
+def _read_marks(folder: Path) -> list[tuple[str, str]]:
+    marks = [tuple(name.rsplit(".", 1)) for name in os.listdir(folder)]  # noqa: PTH208 - names are all that is wanted
+    return [(mark[0], mark[1]) for mark in marks if len(mark) == 2 and mark[1].isdigit()]
+
+
+def _begin(files: AttemptFiles, queued: _Queued, share: Share, machine: Machine, now: datetime) -> LiveAttempt:
+    container, asked = queued.pod.container, queued.pod.container.demand.cpus
+    notes: tuple[str, ...] = ()
+    if asked is not None and asked > machine.cores:
+        notes = (f"asks for {asked:g} cores, this machine has {machine.cores}: it runs alone on all of them",)
+    record = StartRecord(
+        started_at=now,
+        share=share,
+        grace_seconds=container.grace_seconds,
+        memory_limit_bytes=container.demand.memory_limit_bytes,
+        notes=notes,
+    )
+    shown = Attempt(
+        trial=queued.shown.trial,
+        number=queued.shown.number,
+        phase=Phase.RUNNING,
+        started_at=now,
+        gpus=len(share.gpus),
+        notes=notes,
+    )
+    return LiveAttempt(files=files, record=record, shown=shown)
