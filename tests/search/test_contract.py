@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -305,3 +306,15 @@ def test_an_algorithm_that_learns_beats_random_search_on_a_smooth_bowl(name):
 
     # Random search reaches 0.012 +- 0.006 here, the weakest method that learns 0.004: the gap is no luck of the seeds.
     assert median_best(name) < 0.6 * median_best("random")
+
+
+@every_algorithm
+def test_the_documentation_has_a_section_and_the_same_traits(name):
+    page = (Path(__file__).parents[2] / "docs" / "algorithms.md").read_text(encoding="utf-8")
+    row = next(line for line in page.splitlines() if line.startswith(f"| [`{name}`]"))
+
+    assert f"\n## {name}\n" in page
+    assert row.split("|")[2:4] == [
+        " one " if TRAITS[name].max_objectives == 1 else " any number ",
+        " yes " if TRAITS[name].constraints else " no ",
+    ]
