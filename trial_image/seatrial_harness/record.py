@@ -71,15 +71,13 @@ class Curve:
                 self._kept = {at: kept for at, kept in self._kept.items() if at % self._stride == 0}
 
     def points(self, limit: int | None = None) -> list[tuple[int, float]]:
-        """Return the points by step, at most *limit* of them: rungs and the last one go first."""
+        """Return the points by step, at most *limit* of them: the last one and the latest rungs go first."""
         ends = [point for point in (self._first, self._last) if point is not None]
         merged = dict(sorted({**self._kept, **dict(ends), **self._exact}.items()))
         if limit is None or len(merged) <= limit:
             return list(merged.items())
-        wanted = [*self._exact][-limit:]
-        if self._last is not None and self._last[0] not in wanted:
-            wanted = [*wanted[1 - limit :], self._last[0]] if len(wanted) >= limit else [*wanted, self._last[0]]
-        chosen = set(wanted)
+        first_of_all = [point[0] for point in (self._last,) if point is not None]
+        chosen = set(list(dict.fromkeys([*first_of_all, *sorted(self._exact, reverse=True)]))[:limit])
         rest = [step for step in merged if step not in chosen]
         chosen.update(_evenly(rest, limit - len(chosen)))
         return [(step, value) for step, value in merged.items() if step in chosen]

@@ -1,0 +1,281 @@
+"""Checkpoints are whole or do not exist, whatever happens while they are written."""
+
+import hashlib
+import json
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+from harness.scripts import ATrial
+from seatrial_harness.checkpoints import CheckpointError, CheckpointStore, checkpoint_digest, read_checkpoint
+
+
+def a_store(folder: Path, *steps: int) -> CheckpointStore:
+    store = CheckpointStore(folder / "checkpoints", lambda: 1764000000.25)
+    for step in steps:
+        inside = store.begin(step)
+        (inside / "weights").write_text(f"weights of {step}")
+        (inside / "deep").mkdir()
+        (inside / "deep" / "state").write_text(f"state of {step}")
+        store.commit(inside, step)
+    return store
+
+
+def test_the_digest_is_over_sorted_lines_of_path_and_sha256(tmp_path: Path) -> None:
+    a_store(tmp_path, 9)
+    manifest = json.loads((tmp_path / "checkpoints/step-9/manifest.json").read_text())
+    deep, weights = (hashlib.sha256(text).hexdigest() for text in (b"state of 9", b"weights of 9"))
+
+    lines = f"deep/state {deep}\nweights {weights}\n"
+
+    expected = "sha256:" + hashlib.sha256(lines.encode()).hexdigest()
+    assert manifest == {
+        "v": 1,
+        "step": 9,
+        "digest": expected,
+        "files": [
+            {"path": "deep/state", "bytes": 10, "sha256": deep},
+            {"path": "weights", "bytes": 12, "sha256": weights},
+        ],
+        "time": 1764000000.25,
+    }
+    assert checkpoint_digest({"weights": weights, "deep/state": deep}) == expected
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        pytest.param(lambda folder: (folder / "weights").write_text("weights of 8"), id="a changed file"),
+        pytest.param(lambda folder: (folder / "weights").unlink(), id="a missing file"),
+        pytest.param(lambda folder: (folder / "weights").write_text("weights"), id="a torn file"),
+        pytest.param(lambda folder: (folder / "manifest.json").unlink(), id="no manifest"),
+        pytest.param(lambda folder: (folder / "manifest.json").write_text('{"v": 1, "st'), id="a torn manifest"),
+        pytest.param(lambda folder: (folder / "manifest.json").write_text("[]"), id="a foreign manifest"),
+        pytest.param(lambda folder: shutil.rmtree(folder / "deep"), id="a missing folder"),
+    ],
+)
+def test_a_harmed_checkpoint_is_passed_over_for_the_next_older_one(tmp_path: Path, harm: "object") -> None:
+    store = a_store(tmp_path, 8, 9)
+    assert callable(harm)
+    harm(tmp_path / "checkpoints/step-9")
+    refused: list[CheckpointError] = []
+
+    newest = store.newest(refused.append)
+
+    assert newest is not None
+    assert (newest.step, len(refused)) == (8, 1)
+
+
+@pytest.mark.parametrize("path", ["../outside", "/etc/hostname", "link"])
+def test_a_manifest_may_not_name_a_file_outside_its_folder(tmp_path: Path, path: str) -> None:
+    a_store(tmp_path, 9)
+    folder = tmp_path / "checkpoints/step-9"
+    (folder.parent / "outside").write_text("secret")
+    (folder / "link").symlink_to(folder.parent / "outside")
+    digests = {path: hashlib.sha256(b"secret").hexdigest()}
+    files = [{"path": path, "bytes": 6, "sha256": digests[path]}]
+    (folder / "manifest.json").write_text(
+        json.dumps({"v": 1, "step": 9, "digest": checkpoint_digest(digests), "files": files})
+    )
+
+    with pytest.raises(CheckpointError, match="not a file inside it"):
+        read_checkpoint(folder)
+
+
+def test_the_newest_two_and_those_at_rungs_stay(tmp_path: Path) -> None:
+    store = a_store(tmp_path, 1, 2, 3, 4, 5, 6)
+
+    store.prune(2, frozenset({1, 3, 9}))
+
+    assert store.steps() == [6, 5, 3, 1]
+
+
+def test_without_an_own_checkpoint_the_parent_s_is_taken_and_own_ones_win_later(tmp_path: Path) -> None:
+    a_store(tmp_path / "winner", 9)
+    store = CheckpointStore(tmp_path / "loser/checkpoints", lambda: 0.0)
+    parent = tmp_path / "winner/checkpoints/step-9"
+
+    inherited = store.newest(lambda _: None, parent)
+    a_store(tmp_path / "loser", 10)
+    own = store.newest(lambda _: None, parent)
+
+    assert inherited is not None
+    assert own is not None
+    assert (inherited.step, inherited.inherited, own.step, own.inherited) == (9, True, 10, False)
+
+
+def test_a_harmed_parent_is_an_error_since_training_on_without_it_would_be_another_trial(tmp_path: Path) -> None:
+    a_store(tmp_path / "winner", 9)
+    (tmp_path / "winner/checkpoints/step-9/weights").write_text("x")
+
+    with pytest.raises(CheckpointError, match="weights does not match its digest"):
+        CheckpointStore(tmp_path / "loser", lambda: 0.0).newest(lambda _: None, tmp_path / "winner/checkpoints/step-9")
+
+
+def test_killed_at_any_file_operation_of_a_save_a_whole_checkpoint_is_found(trial: ATrial) -> None:
+    # A fork is killed at its first, second, third … file operation while it saves step 3: once as a new
+    # step, once over an older checkpoint of the same step. What it leaves must be whole every time.
+    ended = trial.run("""
+        import os, shutil, signal, sys
+        from pathlib import Path
+        from seatrial_harness.checkpoints import CheckpointStore
+        from seatrial_harness.states import write_state, read_state
+
+        def save(store, step, mark):
+            folder = store.begin(step)
+            write_state(folder, {"mark": mark, "weights": [mark] * 1000})
+            checkpoint = store.commit(folder, step)
+            store.prune(1, frozenset())
+            return checkpoint
+
+        def dies_at(root, operation):
+            pid = os.fork()
+            if pid:
+                return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+            left = [operation]
+            def count(event, arguments):
+                if event == "open" or event.startswith(("os.", "shutil.")):
+                    left[0] -= 1
+                    if left[0] == 0:
+                        os.kill(os.getpid(), signal.SIGKILL)
+            sys.addaudithook(count)
+            save(CheckpointStore(root, lambda: 0.0), 3, "young")
+            os._exit(0)
+
+        for existing in ([2], [2, 3]):
+            operation, found = 0, set()
+            while True:
+                operation += 1
+                root = Path(f"root-{existing}-{operation}")
+                for step in existing:
+                    folder = CheckpointStore(root, lambda: 0.0)
+                    inside = folder.begin(step)
+                    write_state(inside, {"mark": "old", "weights": ["old"] * 1000})
+                    folder.commit(inside, step)
+                died = dies_at(root, operation)
+                refused = []
+                store = CheckpointStore(root, lambda: 0.0)
+                newest = store.newest(refused.append)
+                state = read_state(newest.path, weights_only=True, map_location=None)
+                assert state["weights"] == [state["mark"]] * 1000, state
+                found.add((newest.step, state["mark"]))
+                save(store, 4, "next")
+                assert store.newest(refused.append).step == 4
+                assert not list(root.glob(".step-*"))
+                if not died:
+                    break
+            print(existing, operation > 15, sorted(found))
+    """)
+
+    assert ended.err == ""
+    assert ended.out.splitlines() == [
+        "[2] True [(2, 'old'), (3, 'young')]",
+        "[2, 3] True [(2, 'old'), (3, 'old'), (3, 'young')]",
+    ]
+
+
+def test_killed_again_and_again_while_saving_training_always_goes_on_from_a_whole_checkpoint(trial: ATrial) -> None:
+    last = 0
+    for round_number in range(8):
+        process = trial.start("""
+            trial = seatrial.start()
+            state = trial.load()
+            print(state["epoch"] if state else 0, flush=True)
+            assert state is None or state["weights"] == [state["epoch"]] * 20_000
+            for epoch in trial.steps(10**9):
+                trial.report(epoch, val=epoch)
+                trial.save(epoch=epoch, weights=[epoch] * 20_000)
+                print(epoch, flush=True)
+        """)
+        assert process.stdout is not None
+        resumed_at = int(process.stdout.readline())
+        for _ in range(3 + round_number % 3):
+            saved = int(process.stdout.readline())
+        process.send_signal(signal.SIGKILL)
+        ended = trial.end(process)
+
+        assert "seatrial" not in ended.err
+        assert resumed_at >= last
+        last = saved
+
+
+def test_a_full_disk_costs_the_checkpoint_but_not_the_training(trial: ATrial) -> None:
+    ended = trial.run("""
+        import resource
+        trial = seatrial.start()
+        for epoch in trial.steps(4):
+            trial.report(epoch, val=epoch)
+            if epoch == 3:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+            print(trial.save(weights=["x" * 20_000]) is not None)
+    """)
+
+    assert (ended.code, ended.status, ended.out.split()) == (0, "succeeded", ["True", "True", "False", "False"])
+    assert ended.err.count("the checkpoint of step 3 cannot be saved: [Errno 27] File too large; training goes on") == 1
+    assert ended.message is not None
+    assert ended.message["checkpoint"]["step"] == 2
+    assert "the checkpoint of step 3 cannot be saved" in ended.message["message"]
+    assert not list((trial.folder / "checkpoints").glob(".step-*"))
+
+
+def test_a_checkpoint_folder_that_cannot_be_made_costs_the_checkpoint_but_not_the_training(trial: ATrial) -> None:
+    (trial.folder / "checkpoints").write_text("a file where the folder should be")
+
+    ended = trial.run("""
+        trial = seatrial.start()
+        for epoch in trial.steps(2):
+            trial.report(epoch, val=epoch)
+            trial.save(epoch=epoch)
+            with trial.checkpoint() as folder:
+                (folder / "mine").write_text("x")
+    """)
+
+    assert (ended.code, ended.status) == (0, "succeeded")
+    assert ended.err.count("cannot be saved") == 1
+
+
+def test_an_observations_file_that_cannot_be_written_costs_nothing_but_a_word(trial: ATrial) -> None:
+    ended = trial.with_env(SEATRIAL_OBSERVATIONS_PATH="/dev/full").run(
+        "trial = seatrial.start()\nfor e in trial.steps(9):\n    trial.report(e, val=e)\n"
+    )
+
+    assert (ended.code, ended.status) == (0, "succeeded")
+    assert ended.err.count("the observations at /dev/full cannot be written") == 1
+    assert ended.message is not None
+    assert "cannot be written" in ended.message["message"]
+
+
+def test_own_files_become_a_checkpoint_when_the_block_ends_and_none_when_it_fails(trial: ATrial) -> None:
+    ended = trial.run("""
+        trial = seatrial.start()
+        with trial.checkpoint(1) as folder:
+            (folder / "model.bin").write_bytes(b"123")
+        print(trial.latest().step, (trial.latest().path / "model.bin").read_bytes())
+        try:
+            with trial.checkpoint(2) as folder:
+                (folder / "model.bin").write_bytes(b"456")
+                open("/nowhere/at/all")
+        except FileNotFoundError:
+            print("raised")
+        print(trial.latest().step, list(trial.steps(3)))
+    """)
+
+    assert ended.out.splitlines() == ["1 b'123'", "raised", "1 [2, 3]"]
+
+
+def test_a_state_that_json_would_change_is_refused_without_torch(trial: ATrial) -> None:
+    ended = trial.run("seatrial.start().save(1, pair=(1, 2))\n")
+
+    assert ended.code == 1
+    assert "save(pair=…) got a tuple: without torch only numbers" in ended.err
+
+
+def test_a_torn_line_of_the_attempt_before_does_not_swallow_the_next_one(trial: ATrial) -> None:
+    path = trial.folder / "observations.jsonl"
+    path.write_text('{"step": 1, "ti')
+
+    trial.start("seatrial.start().report(2, val=1)\n").communicate()
+
+    assert [json.loads(line)["step"] for line in path.read_text().splitlines()[1:]] == [2]

@@ -1,0 +1,25 @@
+"""Both ends of the wire use the same names."""
+
+import seatrial_harness
+from seatrial.api import wire as theirs
+from seatrial_harness import wire as ours
+
+
+def test_harness_and_operator_agree_on_every_constant() -> None:
+    constants = [{name: value for name, value in vars(module).items() if name.isupper()} for module in (ours, theirs)]
+
+    assert constants[0] == constants[1]
+    assert constants[0]["PARAMETERS"] == "SEATRIAL_PARAMETERS"
+
+
+def test_the_package_shows_what_it_promises_and_nothing_else() -> None:
+    assert sorted(seatrial_harness.__all__) == [
+        "Checkpoint",
+        "CheckpointError",
+        "Infeasible",
+        "Parameters",
+        "Restored",
+        "Trial",
+        "load",
+        "start",
+    ]
