@@ -36,7 +36,7 @@ class Problem:
 
     def __str__(self) -> str:
         where = f"line {self.line}: " if self.line is not None else ""
-        return f"{where}{self.path} {self.message}".strip()
+        return where + f"{self.path} {self.message}".strip()
 
 
 class SpecError(SeatrialError):

@@ -13,7 +13,7 @@ from seatrial.api.study import Study
 from seatrial.api.wording import is_number_like, list_words, show, suggest
 from seatrial.errors import Problem
 
-__all__ = ["PARAMETER_CHECKS", "PARAMETER_WARNINGS", "SPACE_CHECKS", "SPACE_WARNINGS", "admits", "same_value"]
+__all__ = ["PARAMETER_CHECKS", "PARAMETER_WARNINGS", "SPACE_CHECKS", "SPACE_WARNINGS", "admits", "domain", "same_value"]
 
 _NUMBERS = frozenset({ParameterType.FLOAT, ParameterType.INT})
 _LISTS = frozenset({ParameterType.ORDINAL, ParameterType.CATEGORICAL})
@@ -160,7 +160,10 @@ def default_in_range(parameter: Parameter) -> Iterator[tuple[str, str]]:
     if kind in _LISTS and parameter.choices is None:
         return
     if not admits(parameter, default):
-        yield "default", f"is {show(default)}, but must be {domain(parameter)}; change it or the range"
+        yield (
+            "default",
+            f"is {show(default)}, but must be {domain(parameter)}; change it or the {'range' if kind in _NUMBERS else 'choices'}",
+        )
 
 
 def looks_like_a_number(parameter: Parameter) -> Iterator[tuple[str, str]]:

@@ -81,7 +81,7 @@ def template_shape(study: Study) -> Iterator[Problem]:
         if name in {"metadata", "spec"}:
             continue
         if name in {"containers", "volumes", "initContainers", "nodeSelector", "tolerations", "restartPolicy"}:
-            yield problem(f"{_ROOT}.{name}", f"is one level too high; put {name} under {_ROOT}.spec")
+            yield problem(f"{_ROOT}.{name}", f"is one level too high; put {name} under spec.{_ROOT}.spec")
         else:
             yield problem(_below(_ROOT, name), f"is unknown; {suggest(name, ['metadata', 'spec'])}")
     if "spec" not in template:

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from seatrial.api.base import Wire
+from seatrial.api.base import Duration, Wire
 from seatrial.api.study import Study
 from seatrial.api.wording import Path, is_number_like, list_words, nearest, show, suggest
 from seatrial.api.yaml_text import Node
@@ -44,6 +44,32 @@ _KINDS = {
     "list_type": "a list",
     "dict_type": "a mapping",
     "model_type": "a mapping",
+}
+# Words of other tools for values that are called otherwise here; the first that the field knows is proposed.
+_OTHER_VALUES = {
+    "double": ("float",),
+    "real": ("float",),
+    "uniform": ("float", "linear"),
+    "integer": ("int",),
+    "discrete": ("ordinal",),
+    "choice": ("categorical",),
+    "string": ("categorical",),
+    "bool": ("categorical",),
+    "boolean": ("categorical",),
+    "fixed": ("constant",),
+    "loguniform": ("log", "float"),
+    "logarithmic": ("log",),
+    "max": ("maximize",),
+    "min": ("minimize",),
+    "up": ("maximize",),
+    "down": ("minimize",),
+    "bayesian": ("gp",),
+    "bayesianoptimization": ("gp",),
+    "hyperband": ("asha",),
+    "medianstop": ("median",),
+    "halving": ("asha",),
+    "stdout": ("logs",),
+    "average": ("mean",),
 }
 # Names of other tools, for fields that have another name here.
 _ELSEWHERE = {
@@ -122,7 +148,7 @@ def translate(error: ErrorDetails, path: Path, root: Node) -> str:
     if kind.startswith(("greater_than", "less_than")):
         return f"is {show(value)}, but must be {_bound(kind, context)}"
     if kind in {"too_short", "too_long", "string_too_short", "string_too_long"}:
-        return _length(kind, value, context)
+        return _length(kind, value, context, needed=bool((field := field_at(path)) and field.is_required()))
     if kind in {"int_from_float", "int_type"} and isinstance(value, float):
         below = int(value // 1)
         return f"is {show(value)}, but must be a whole number; use {below} or {below + 1}"
@@ -130,6 +156,11 @@ def translate(error: ErrorDetails, path: Path, root: Node) -> str:
     expected = "text, a number, true or false" if len(error["loc"]) > len(path) else _KINDS.get(kind)
     if expected is None:
         return f"is {show(value)}, but {error['msg'][:1].lower()}{error['msg'][1:]}"
+    if expected == "text" and _is_duration(field_at(path)) and not isinstance(value, bool):
+        step = (
+            f"write {value}s if seconds are meant" if isinstance(value, int | float) else "write 45s, 30m, 1h30m or 2d"
+        )
+        return f"is {show(value)}, but must be a length of time with its unit; {step}"
     return _wrong_kind(value, expected, node)
 
 
@@ -153,8 +184,7 @@ def _unknown(path: Path) -> str:
     known = list(wire_names(owner)) if owner else []
     if name.lower() in _ELSEWHERE and (here := _ELSEWHERE[name.lower()]).split(":")[0].split(",")[0] in known:
         return f"is unknown; here it is `{here}`"
-    near = nearest(name, known)
-    if near is None and (home := _home_of(name)):
+    if home := _home_of(name):
         return f"is unknown here; it belongs under {home}"
     return f"is unknown; {suggest(name, known)}"
 
@@ -177,7 +207,9 @@ def _none_of(path: Path, value: object) -> str:
     known = _enum_values(field_at(path))
     if len(known) == 1:
         return f"is {show(value)}, but must be {known[0]}; write {known[0]}"
-    near = nearest(value, known) if isinstance(value, str) else None
+    other = _OTHER_VALUES.get(re.sub(r"[^a-z]", "", value.lower()), ()) if isinstance(value, str) else ()
+    near = next((word for word in other if word in known), None)
+    near = near or (nearest(value, known) if isinstance(value, str) else None)
     return f"is {show(value)}, but must be one of: {list_words(known)}" + (
         f"; did you mean {near}?" if near else "; choose one"
     )
@@ -193,11 +225,14 @@ def _bound(kind: str, context: Mapping[str, Any]) -> str:
     }[kind]
 
 
-def _length(kind: str, value: object, context: Mapping[str, Any]) -> str:
+def _length(kind: str, value: object, context: Mapping[str, Any], *, needed: bool) -> str:
     unit = "characters" if kind.startswith("string") else "items"
     if kind.endswith("short"):
         if not value:
-            return f"is empty, but needs at least {'one item' if unit == 'items' else 'one character'}; fill it in or leave it out"
+            least = "one item" if unit == "items" else "one character"
+            return f"is empty, but needs at least {least}; " + (
+                "fill it in" if needed else "fill it in or leave it out"
+            )
         return f"is {show(value)}, but must have at least {context['min_length']} {unit}; write more"
     size = len(value) if isinstance(value, str | list | dict) else context.get("actual_length")
     what = show(value) if isinstance(value, str) else "a list"
@@ -239,6 +274,10 @@ def _model_in(annotation: object) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, Wire):
         return annotation
     return next((model for part in get_args(annotation) if (model := _model_in(part))), None)
+
+
+def _is_duration(field: FieldInfo | None) -> bool:
+    return field is not None and Duration in {field.annotation, *get_args(field.annotation)}
 
 
 def _is_list(field: FieldInfo) -> bool:

@@ -4,14 +4,17 @@ Charter: pure, over models that are sound field by field. A message of :meth:`Se
 on with its path and a next step.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from seatrial.api.algorithm import AlgorithmName
+from seatrial.api.base import Value
 from seatrial.api.checks import PARAMETER_CHECKS, STUDY_CHECKS, STUDY_WARNINGS
 from seatrial.api.load import Parsed, parse_object, parse_study
+from seatrial.api.parameter_checks import admits, domain
+from seatrial.api.parameters import Parameter
 from seatrial.api.rules import Check, find_problems, problem
 from seatrial.api.study import Study
-from seatrial.api.wording import list_words, suggest
+from seatrial.api.wording import list_words, show, suggest
 from seatrial.api.yaml_text import Json
 from seatrial.errors import Problem
 from seatrial.search.algorithms import TRAITS
@@ -67,11 +70,23 @@ def enough_objectives(study: Study) -> Iterator[Problem]:
 def initial_trials_in_space(study: Study) -> Iterator[Problem]:
     """A known-good assignment lies in the space."""
     space = build_space(study.spec.parameters)
-    names = [parameter.name for parameter in space]
+    by_name = {parameter.name: parameter for parameter in study.spec.parameters}
     for position, assignment in enumerate(study.spec.initial_trials):
         for name, complaint in space.problems(assignment):
-            step = suggest(name, names) if name not in space.by_name else "change it or remove it"
-            yield problem(f"initialTrials[{position}].{name}", f"{complaint}; {step}")
+            message = _outside(by_name.get(name), name, assignment[name], list(by_name)) or complaint
+            yield problem(f"initialTrials[{position}].{name}", message)
+
+
+def _outside(parameter: Parameter | None, name: str, value: Value, known: Sequence[str]) -> str | None:
+    """Return why an assignment cannot give *value* to *name*, None when only the space knows."""
+    if parameter is None:
+        return f"is no parameter of this study; {suggest(name, known)}"
+    if not admits(parameter, value):
+        return f"is {show(value)}, but must be {domain(parameter)}; change it or remove it"
+    if parameter.when is None:
+        return None
+    values = list_words(show(value) for value in parameter.when.in_)
+    return f"is set, but exists only when {parameter.when.parameter} is one of: {values}; change that or remove this"
 
 
 def finite_grid(study: Study) -> Iterator[Problem]:

@@ -74,7 +74,9 @@ class Float:
 
     def at(self, level: int) -> float:
         """Return the value of a level of a stepped range."""
-        value = self.low if self.step is None else self.low + level * self.step
+        if self.step is None or level == 0:
+            return float(self.low)  # unrounded: a low of more than twelve digits must not fall below itself
+        value = self.low + level * self.step
         # Twelve digits hide the rounding of low + k * step without merging neighbours: 0.1 + 2 * 0.1 reads 0.3.
         return min(float(f"{value:.12g}"), self.high)
 
