@@ -1,0 +1,189 @@
+"""How a study stands, in a few lines and as one JSON document; the same words after ``run`` and from ``show``. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from seatrial.adapters.local.layout import StudyDirectory
+from seatrial.api.conditions import StudyReason, TrialReason, find_condition
+from seatrial.api.study import Best, Study, StudyStatus, TrialCounts
+from seatrial.api.trial import Trial, reason_of
+from seatrial.decide.snapshot import parse_time
+from seatrial.entry.cli.screen import format_values
+from seatrial.report.words import describe_study_reason, format_duration, format_value, plural
+
+__all__ = ["Standing", "build_document", "checkpoint_path", "read_standing", "summary_lines"]
+
+_LABEL = 12
+_FRONT_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """A study at rest or seen from outside.
+
+    Attributes:
+        study: With its status as stored.
+        trials: By index.
+        directory: Where it lies.
+        call: How a user names it in a command.
+    """
+
+    study: Study
+    trials: Sequence[Trial]
+    directory: Path
+    call: str
+
+    @property
+    def status(self) -> StudyStatus:
+        """The stored status, empty when nothing was ever written."""
+        return self.study.status or StudyStatus()
+
+
+def read_standing(standing: Standing) -> tuple[StudyReason, str]:
+    """Return reason and sentence of the study's summary condition; a study that never ran is running from its start."""
+    condition = find_condition(standing.status.conditions, "Succeeded")
+    if condition is None:
+        return StudyReason.RUNNING, "no trial has started yet"
+    return StudyReason(condition.reason), condition.message
+
+
+# ---- text --------------------------------------------------------------------------------------------------------------
+
+
+def summary_lines(standing: Standing, *, now: datetime) -> list[str]:
+    """Return the summary: state, winner with parameters and checkpoint, counts, duration, and what to do next."""
+    reason, message = read_standing(standing)
+    status, study = standing.status, standing.study
+    lines = [f"{study.metadata.name}: {describe_study_reason(reason, message)}", ""]
+    if len(study.spec.objectives) > 1 and status.pareto_front:
+        lines += _front_lines(standing)
+    elif status.best is not None:
+        lines += _winner_lines(standing, status.best, final=reason.terminal)
+    else:
+        lines.append(_labelled("winner" if reason.terminal else "best so far", "none: no trial has a result"))
+    lines += _failure_lines(standing)
+    lines.append(_labelled("trials", _counts(status.trials)))
+    if duration := _duration(status, now):
+        lines.append(_labelled("duration", duration))
+    if status.gpu_hours:
+        lines.append(_labelled("GPU hours", f"{status.gpu_hours:.3g}"))
+    lines.append(_labelled("directory", str(standing.directory)))
+    return [*lines, *_next_lines(standing, reason)]
+
+
+def _winner_lines(standing: Standing, best: Best, *, final: bool) -> list[str]:
+    metrics = [objective.metric for objective in standing.study.spec.objectives]
+    lines = [_labelled("winner" if final else "best so far", f"{best.trial}   {format_values(metrics, best.values)}")]
+    width = max(len(name) for name in best.assignment) if best.assignment else 0
+    for i, (name, value) in enumerate(best.assignment.items()):
+        lines.append(_labelled("parameters" if i == 0 else "", f"{name:<{width}}  {format_value(value)}"))
+    if place := checkpoint_path(standing, best.trial):
+        lines.append(_labelled("checkpoint", place))
+    return lines
+
+
+def _front_lines(standing: Standing) -> list[str]:
+    metrics = [objective.metric for objective in standing.study.spec.objectives]
+    front = standing.status.pareto_front
+    lines = [_labelled("front", f"{plural(len(front), 'trial')} that no other one beats in all objectives:")]
+    lines += [
+        _labelled("", f"{point.trial}   {format_values(metrics, point.values)}") for point in front[:_FRONT_SHOWN]
+    ]
+    if len(front) > _FRONT_SHOWN:
+        lines.append(_labelled("", f"and {len(front) - _FRONT_SHOWN} more"))
+    return lines
+
+
+def _failure_lines(standing: Standing) -> list[str]:
+    failed = [trial for trial in standing.trials if reason_of(trial) is TrialReason.FAILED]
+    if not failed:
+        return []
+    condition = find_condition(failed[-1].status.conditions, "Succeeded")
+    words = condition.message if condition else ""
+    lines = [_labelled("last failure", f"{failed[-1].metadata.name}: {words}")]
+    folder = StudyDirectory(standing.directory).attempt(failed[-1].metadata.name, failed[-1].status.attempt)
+    return [*lines, _labelled("", f"its output: {folder.output}")]
+
+
+def _counts(counts: TrialCounts) -> str:
+    words = ("completed", "stopped", "failed", "diverged", "infeasible", "cancelled", "running", "pending")
+    parts = [f"{getattr(counts, word)} {word}" for word in words if getattr(counts, word)]
+    return f"{counts.total}" + (f": {', '.join(parts)}" if parts else "")
+
+
+def _duration(status: StudyStatus, now: datetime) -> str:
+    if status.start_time is None:
+        return ""
+    end = parse_time(status.completion_time) if status.completion_time else now
+    since = format_duration((end - parse_time(status.start_time)).total_seconds())
+    return since if status.completion_time else f"{since} since its first trial"
+
+
+def _next_lines(standing: Standing, reason: StudyReason) -> list[str]:
+    call, lines = standing.call, [""]
+    if reason.terminal:
+        lines.append(_labelled("next", f"seatrial report {call} --open"))
+        if standing.status.best is not None:
+            lines.append(_labelled("", f"seatrial export {call} --best --format command"))
+    else:
+        lines.append(_labelled("next", "the same seatrial run command goes on, if it does not run already"))
+        lines.append(_labelled("", f"seatrial report {call}"))
+    lines.append(_labelled("", f"seatrial trials {call} --sort value"))
+    return lines
+
+
+def _labelled(label: str, text: str) -> str:
+    return f"{label:<{_LABEL}} {text}".rstrip()
+
+
+# ---- checkpoint --------------------------------------------------------------------------------------------------------
+
+
+def checkpoint_path(standing: Standing, name: str) -> str | None:
+    """Return where the last checkpoint of a trial lies, None when it has none."""
+    trial = next((trial for trial in standing.trials if trial.metadata.name == name), None)
+    if trial is None or trial.status.checkpoint is None:
+        return None
+    path = Path(trial.status.checkpoint.path)
+    # The trial tells the folder below its own; a result that was taken over lies with the trial that earned it.
+    owner = trial.spec.reuse_of or name
+    return str(path if path.is_absolute() else StudyDirectory(standing.directory).checkpoints(owner) / path)
+
+
+# ---- JSON --------------------------------------------------------------------------------------------------------------
+
+
+def build_document(standing: Standing) -> dict[str, object]:
+    """Return the summary as one JSON document; a field keeps its name and meaning between versions."""
+    reason, message = read_standing(standing)
+    status = standing.status
+    metrics = [objective.metric for objective in standing.study.spec.objectives]
+    return {
+        "study": standing.study.metadata.name,
+        "state": _STATES[reason.status],
+        "reason": reason.value,
+        "message": message,
+        "trials": status.trials.to_wire(),
+        "best": None if status.best is None else _point(standing, status.best, metrics),
+        "paretoFront": [_point(standing, point, metrics) for point in status.pareto_front],
+        "startTime": status.start_time,
+        "completionTime": status.completion_time,
+        "gpuHours": status.gpu_hours,
+        "directory": str(standing.directory),
+        "report": f"seatrial report {standing.call}",
+    }
+
+
+_STATES: Mapping[str, str] = {"True": "Succeeded", "False": "Failed", "Unknown": "Open"}
+
+
+def _point(standing: Standing, best: Best, metrics: Sequence[str]) -> dict[str, object]:
+    return {
+        "trial": best.trial,
+        "index": best.index,
+        "values": dict(zip(metrics, best.values, strict=False)),
+        "assignment": best.assignment,
+        "checkpoint": checkpoint_path(standing, best.trial),
+    }

@@ -1,0 +1,125 @@
+"""``seatrial validate``: what is wrong with a file, or what it asks for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from seatrial.api.algorithm import AlgorithmName
+from seatrial.api.load import Parsed
+from seatrial.api.study import Study
+from seatrial.entry.cli.exits import ExitCode, error, state_problems
+from seatrial.entry.cli.printing import print_json, print_text
+from seatrial.entry.cli.reading import read_text, source_name
+from seatrial.errors import Problem, SpecError
+from seatrial.report.words import plural
+from seatrial.search.algorithms import ALGORITHMS
+from seatrial.search.build import build_algorithm, build_space
+from seatrial.search.checks import load_study
+
+__all__ = ["describe_study", "validate_command"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """One file after checking: a parsed study or its problems."""
+
+    source: str
+    parsed: Parsed | None
+    problems: SpecError | None
+
+
+def validate_command(files: Sequence[str], *, as_json: bool) -> ExitCode:
+    """Check every file; the code is 2 when any has a problem."""
+    checked = [_check(file) for file in files]
+    if as_json:
+        print_json({"files": [_document(one) for one in checked]})
+    else:
+        for one in checked:
+            _print(one)
+    return ExitCode.USAGE if any(one.problems for one in checked) else ExitCode.DONE
+
+
+def _check(file: str) -> Checked:
+    source = source_name(file)
+    try:
+        return Checked(source=source, parsed=load_study(read_text(file), source=source), problems=None)
+    except SpecError as err:
+        return Checked(source=source, parsed=None, problems=err)
+
+
+def _print(checked: Checked) -> None:
+    if checked.problems is not None:
+        for line in state_problems(checked.problems, source=checked.source):
+            error(line)
+        return
+    if checked.parsed is not None:
+        for line in state_problems(SpecError(_marked(checked.parsed.warnings)), source=checked.source):
+            error(line)
+        print_text(f"{checked.source}: OK: {describe_study(checked.parsed.study)}")
+
+
+def _marked(warnings: Sequence[Problem]) -> list[Problem]:
+    return [
+        Problem(path="", message=f"warning: {warning.path} {warning.message}".replace("  ", " "), line=warning.line)
+        for warning in warnings
+    ]
+
+
+def describe_study(study: Study) -> str:
+    """Return what a valid study asks for: its name, parameters, the size of the space, the algorithm and the budget."""
+    spec = study.spec
+    space = build_space(spec.parameters)
+    size = space.size
+    points = "infinitely many assignments" if size is None else _count(size, "assignment")
+    words = [
+        f"study {study.metadata.name}",
+        f"{plural(len(spec.parameters), 'parameter')} ({points})",
+        _algorithm(study),
+        f"at most {plural(spec.budget.max_trials, 'trial')}" if spec.budget.max_trials else "no limit on trials",
+        f"{spec.budget.parallel_trials} at a time",
+    ]
+    if spec.stopping is not None:
+        words.append(f"early stopping by {spec.stopping.rule.value}")
+    return ", ".join(words)
+
+
+def _count(size: int, noun: str) -> str:
+    return plural(size, noun) if size < 10**15 else f"about 10^{len(str(size)) - 1} {noun}s"
+
+
+def _algorithm(study: Study) -> str:
+    name = study.spec.algorithm.name
+    if name is not AlgorithmName.AUTO:
+        return f"algorithm {name.value}"
+    plan = _auto_plan(study)
+    return f"algorithm auto{f' ({plan})' if plan else ''}"
+
+
+def _auto_plan(study: Study) -> str:
+    """Return which algorithms auto will ask, as it says itself; empty when it does not say."""
+    if study.spec.algorithm.name.value not in ALGORITHMS:
+        return ""
+    algorithm = build_algorithm(study.spec, build_space(study.spec.parameters))
+    describe = getattr(algorithm, "describe", None)
+    return str(describe()) if callable(describe) else ""
+
+
+def _document(checked: Checked) -> dict[str, object]:
+    problems = checked.problems.problems if checked.problems else ()
+    document: dict[str, object] = {
+        "file": checked.source,
+        "valid": checked.parsed is not None,
+        "problems": [_problem(problem) for problem in problems],
+        "warnings": [_problem(warning) for warning in checked.parsed.warnings] if checked.parsed else [],
+    }
+    if checked.parsed is not None:
+        study = checked.parsed.study
+        size = build_space(study.spec.parameters).size
+        document["study"] = study.metadata.name
+        document["parameters"] = len(study.spec.parameters)
+        document["size"] = size
+        document["algorithm"] = study.spec.algorithm.name.value
+    return document
+
+
+def _problem(problem: Problem) -> dict[str, object]:
+    return {"path": problem.path, "message": problem.message, "line": problem.line}
