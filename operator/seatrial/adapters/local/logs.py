@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from seatrial.adapters.metrics.lines import CUT_MARK
+
 __all__ = ["LogLimits", "read_last_lines", "trim"]
 
 
@@ -41,7 +43,7 @@ def trim(path: Path, size: int, limits: LogLimits) -> None:
         gone = size - limits.head_bytes - len(tail)
         writer = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         try:
-            os.write(writer, b"\n[seatrial: %d bytes of output were cut out here]\n%b" % (gone, tail))
+            os.write(writer, CUT_MARK % gone + tail)
         finally:
             os.close(writer)
 
