@@ -53,6 +53,7 @@ _TABLE: Mapping[str, _Entry] = {
     "random": _Entry("random_search:build_random", traits=Traits(summary="independent uniform draws", max_objectives=None, learns=False)),
     "sobol": _Entry("sobol:build_sobol", traits=Traits(summary="an even cover of the space", max_objectives=None, learns=False)),
     "tpe": _Entry("tpe:build_tpe", traits=Traits(summary="tree-structured Parzen estimator", max_objectives=None, constraints=True)),
+    "gp": _Entry("gp:build_gp", traits=Traits(summary="Bayesian optimisation with Gaussian processes", constraints=True)),
     "cmaes": _Entry("cmaes_search:build_cmaes", traits=Traits(summary="CMA-ES with margin", constraints=True)),
     "evolution": _Entry("evolution:build_evolution", traits=Traits(summary="regularised evolution", constraints=True)),
     "nsga2": _Entry("nsga2:build_nsga2", traits=Traits(summary="genetic algorithm for several objectives", max_objectives=None, constraints=True)),
