@@ -17,10 +17,10 @@ from seatrial.adapters.local.layout import AttemptFiles
 __all__ = ["Command", "find_program", "spawn"]
 
 _LEADER = """\
-trap : HUP INT QUIT TERM USR1 USR2
 attempt=$1
 shift
 echo $$ >"$attempt/pid" || exit 125
+trap : HUP INT QUIT TERM USR1 USR2
 "$@"
 echo $? >"$attempt/exit"
 """

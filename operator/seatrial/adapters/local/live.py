@@ -49,6 +49,8 @@ __all__ = ["LiveAttempt", "find_attempt"]
 _MEMORY_EVERY_SECONDS = 1.0
 # Killed processes need a moment to be gone; one that hangs in the kernel must not hold up the study for ever.
 _DRAIN_SECONDS = 5.0
+_YOUNG_SECONDS = 2.0
+_SIGNAL_AGAIN_SECONDS = 0.5
 _QUOTE_LIMIT = 900
 _WRONG_COMMAND = frozenset({errno.E2BIG, errno.EACCES, errno.ENOENT, errno.ENOTDIR, errno.ENOEXEC, errno.EINVAL})
 
@@ -71,6 +73,7 @@ class LiveAttempt:
     has_exited: bool = False
     deadline: float | None = None
     _killed: bool = False
+    _signal_again_at: float | None = None
     _drain_until: float | None = None
     _measured_at: float = 0.0
     _sizes: tuple[int, int] = (0, 0)
@@ -129,6 +132,16 @@ class LiveAttempt:
         self.deadline = now + self.record.grace_seconds
         records.write_stop(self.files, self.deadline)
         self._signal(signal.SIGTERM)
+        written = _written_at(self.files.pid)
+        if written is None or now - written.timestamp() < _YOUNG_SECONDS:
+            # The leader may have taken the signal a moment before it started the command, which then never saw it.
+            self._signal_again_at = now + _SIGNAL_AGAIN_SECONDS
+
+    def hurry(self, now: float) -> None:
+        """Kill it at the next look, whatever is left of its grace period."""
+        if not self.ended:
+            self.deadline = now
+            records.write_stop(self.files, now)
 
     def resume_stop(self) -> None:
         """Take up a stop that an earlier runner began."""
@@ -176,11 +189,14 @@ class LiveAttempt:
     def _enforce(self, now: float) -> None:
         if self._killed:
             return
+        if self._signal_again_at is not None and now >= self._signal_again_at:
+            self._signal_again_at = None
+            self._signal(signal.SIGTERM)
         if self.deadline is not None and now >= self.deadline:
-            seconds = self.record.grace_seconds
-            self._kill(
-                KillReason(reason="SIGKILL", message=f"did not end within {seconds:g} s of SIGTERM and was killed")
+            message = (
+                f"did not end by itself within {self.record.grace_seconds:g} s, or its end was hurried, and was killed"
             )
+            self._kill(KillReason(reason="SIGKILL", message=message))
             return
         limit = self.record.memory_limit_bytes
         if limit is not None and now - self._measured_at >= _MEMORY_EVERY_SECONDS:
@@ -234,7 +250,7 @@ class LiveAttempt:
         report, note = parse_report(_read_some(self.files))
         known = replace(
             self.shown,
-            finished_at=_written_at(self.files) or datetime.fromtimestamp(now, UTC),
+            finished_at=_written_at(self.files.exit) or datetime.fromtimestamp(now, UTC),
             report=report,
             notes=(*self.shown.notes, *self._notes, *([note] if note else [])),
         )
@@ -294,9 +310,9 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _written_at(files: AttemptFiles) -> datetime | None:
+def _written_at(path: Path) -> datetime | None:
     try:
-        return datetime.fromtimestamp(files.exit.stat().st_mtime, UTC)
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
     except OSError:
         return None
 

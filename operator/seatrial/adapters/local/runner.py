@@ -46,6 +46,16 @@ class _Queued:
     variables: Mapping[str, str]
     shown: Attempt
 
+    def drop(self) -> None:
+        """Let it end before it begins."""
+        self.shown = replace(
+            self.shown,
+            phase=Phase.EXITED,
+            reason="SIGTERM",
+            message="was told to stop before it began",
+            exit_code=143,
+        )
+
 
 class LocalRunner:
     """The :class:`~seatrial.ports.TrialRunner` of a laptop.
@@ -139,14 +149,8 @@ class LocalRunner:
         self._open()
         name = trial.metadata.name
         queued, live = self._queue.get(name), self._live.get(name)
-        if queued is not None and queued.shown.number == number and queued.shown.phase is Phase.WAITING:
-            queued.shown = replace(
-                queued.shown,
-                phase=Phase.EXITED,
-                reason="SIGTERM",
-                message="was told to stop before it began",
-                exit_code=143,
-            )
+        if queued is not None and queued.shown.number == number:
+            queued.drop()
             self._news.set()
         elif live is not None and live.shown.number == number:
             live.stop(self._now())
@@ -170,6 +174,15 @@ class LocalRunner:
             files = self._live.pop(name).files
             for path in (self._directory.mark(name, number), files.lock, files.pid):
                 path.unlink(missing_ok=True)
+
+    def hurry(self) -> None:
+        """Kill all attempts now, whatever is left of their grace periods; those that wait do not start any more."""
+        for queued in self._queue.values():
+            queued.drop()
+        for live in self._live.values():
+            live.hurry(self._now())
+        self._poll()
+        self._news.set()
 
     async def wait(self, timeout_seconds: float) -> None:
         """Return when anything has happened since the last :meth:`observe`: an end, a report, a line; or at the timeout."""

@@ -1,0 +1,90 @@
+"""A study directory with a real runner in it, for tests."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+from adapters.contracts import a_record
+from decide.builders import a_study
+from seatrial.adapters.local.layout import StudyDirectory
+from seatrial.adapters.local.records import read_pid
+from seatrial.adapters.local.resources import Machine
+from seatrial.adapters.local.runner import LocalRunner
+from seatrial.adapters.metrics.local import LocalMetricSource
+from seatrial.api.study import Study
+from seatrial.decide.attempts import Attempt
+
+BEHAVIOURS = """
+case $HP_kind in
+ok) for step in 1 2 3; do
+        echo "{\\"step\\": $step, \\"time\\": 0, \\"metrics\\": {\\"loss\\": $((4 - step))}}" >>"$SEATRIAL_OBSERVATIONS_PATH"
+    done ;;
+fail) echo "it went wrong"; exit 3 ;;
+long) exec sleep 1000 ;;
+deaf) trap '' TERM; while :; do sleep 1000; done ;;
+esac
+"""
+
+MACHINE = Machine(cores=4, memory_bytes=8 << 30)
+
+
+def a_local_study(*command: str, container: dict[str, object] | None = None, grace: float = 30, **spec: object) -> Study:
+    """Return a study whose trials run a command."""
+    written = {"name": "main", "command": list(command) or ["sh", "-c", BEHAVIOURS], **(container or {})}
+    pod = {"containers": [written], "terminationGracePeriodSeconds": grace}
+    return a_study(trial={"template": {"spec": pod}}, **spec)
+
+
+class LocalWorld:
+    """A runner that can die and come back.
+
+    Args:
+        root: An empty folder.
+        study: What it runs.
+        options: Passed to each runner.
+    """
+
+    def __init__(self, root: Path, study: Study | None = None, **options: object) -> None:
+        self.root = root
+        self.study = study or a_local_study()
+        self.directory = StudyDirectory(root / "study")
+        self.options = {"machine": MACHINE, **options}
+        self.metrics = LocalMetricSource(self.directory)
+        self.runner = self.make_runner()
+
+    def make_runner(self) -> LocalRunner:
+        return LocalRunner(self.directory, self.root, **self.options)
+
+    async def replace_runner(self) -> None:
+        """Let another runner take over, as after the death of the first one."""
+        await self.runner.close()
+        self.runner = self.make_runner()
+
+    async def wait(self) -> None:
+        await self.runner.wait(5)
+
+    async def start(self, index: int = 0, number: int = 0, **assignment: object) -> None:
+        await self.runner.start(self.study, a_record(index, **assignment), number)
+
+    async def run(self, index: int = 0, **assignment: object) -> Attempt:
+        """Start a trial and return how it ended."""
+        from adapters.contracts import until_ended
+
+        await self.start(index, **assignment)
+        return (await until_ended(self, f"s-{index}"))[f"s-{index}"]
+
+    def output(self, index: int = 0, number: int = 0) -> str:
+        return self.files(index, number).output.read_text()
+
+    def files(self, index: int = 0, number: int = 0):
+        return self.directory.attempt(f"s-{index}", number)
+
+    def clean(self) -> None:
+        """Leave no process behind."""
+        for path in (self.directory.root / "attempts").glob("*/*/pid"):
+            pid = read_pid(self.directory.attempt(path.parent.parent.name, int(path.parent.name)))
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid or 0, signal.SIGKILL) if pid else None
