@@ -248,7 +248,7 @@ def test_a_study_in_which_all_values_are_equal_goes_on(name):
 
 
 @every_algorithm
-@settings(max_examples=12)
+@settings(max_examples=12, deadline=None)
 @given(st.data())
 def test_any_space_and_history_give_sound_suggestions_and_a_sound_winner(name, data):
     space = data.draw(spaces())

@@ -49,6 +49,7 @@ class _Entry:
 
 # fmt: off
 _TABLE: Mapping[str, _Entry] = {
+    "auto": _Entry("auto:build_auto", traits=Traits(summary="the default: chooses and changes the algorithm", max_objectives=None, constraints=True)),
     "grid": _Entry("grid:build_grid", traits=Traits(summary="every combination, once", max_objectives=None, finite=True, learns=False)),
     "random": _Entry("random_search:build_random", traits=Traits(summary="independent uniform draws", max_objectives=None, learns=False)),
     "sobol": _Entry("sobol:build_sobol", traits=Traits(summary="an even cover of the space", max_objectives=None, learns=False)),

@@ -1,0 +1,160 @@
+"""Tables of regret, ranks and paired differences.
+
+Regret at n = (lowest true value among the first n - best known) / (median of random search at 100 - best known): 0 is the
+optimum, 1 is what random search reaches with 100 evaluations.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import binomtest, rankdata
+from suite import Run, Suite
+
+__all__ = ["report"]
+
+CHECKPOINTS = (25, 50, 100)
+FAMILIES = {
+    "bbob": "bbob",
+    "mixint": "mixint",
+    "real": "real",
+    "conditional": "real/cond",
+    "categorical": "real/sgdcat",
+}
+_CLIP = 2.0
+_SAME = 0.005
+
+
+class Scores:
+    """Regret of runs with the same batch size and budget."""
+
+    def __init__(self, suite: Suite, runs: Sequence[Run], batch: int, budget: int, seeds: range | None) -> None:
+        self.suite = suite
+        self.by: dict[tuple[str, str], dict[int, Run]] = defaultdict(dict)
+        for run in runs:
+            fits = run.batch == batch and run.budget == budget and suite.scale(run.task, run.seed) is not None
+            if fits and (seeds is None or run.seed in seeds):
+                self.by[run.engine, run.task].setdefault(run.seed, run)
+        self.tasks = sorted({task for _, task in self.by})
+
+    def complete(self) -> list[str]:
+        """Engines with a run on every task."""
+        return [e for e in sorted({e for e, _ in self.by}) if all((e, t) in self.by for t in self.tasks)]
+
+    def regret(self, run: Run, n: int, *, chosen: bool = False) -> float:
+        """Regret of one run at n evaluations: of the best evaluated, or of what would be chosen by the observations."""
+        random, best = self.suite.scale(run.task, run.seed)
+        if not chosen:
+            value = min(run.true[:n])
+        elif run.chosen:
+            value = run.chosen[CHECKPOINTS.index(n)]
+        else:
+            value = run.true[int(np.argmin(run.observed[:n]))]
+        return max(value - best, 0.0) / max(random - best, 1e-12)
+
+    def median(self, engine: str, task: str, n: int, *, chosen: bool = False) -> float:
+        """Median over the seeds."""
+        return float(np.median([self.regret(run, n, chosen=chosen) for run in self.by[engine, task].values()]))
+
+
+def quality(scores: Scores, engines: Sequence[str], prefix: str = "", *, chosen: bool = False) -> list[list[str]]:
+    """Return rows: engine, fewest seeds, median regret, mean regret at the end, geometric mean at the end, mean ranks."""
+    tasks = [t for t in scores.tasks if t.startswith(prefix)]
+    table = {
+        n: np.array([[scores.median(e, t, n, chosen=chosen) for t in tasks] for e in engines]) for n in CHECKPOINTS
+    }
+    ranks = {n: rankdata(np.round(table[n], 6), axis=0).mean(axis=1) for n in CHECKPOINTS}
+    rows = []
+    for i, engine in enumerate(engines):
+        fewest = min(len(scores.by[engine, t]) for t in tasks)
+        last = table[CHECKPOINTS[-1]][i]
+        rows.append(
+            [engine, str(fewest)]
+            + [f"{np.median(table[n][i]):.3f}" for n in CHECKPOINTS]
+            + [f"{np.minimum(last, _CLIP).mean():.3f}", f"{np.exp(np.log(np.maximum(last, 1e-4)).mean()):.3f}"]
+            + [f"{ranks[n][i]:.1f}" for n in CHECKPOINTS]
+        )
+    return sorted(rows, key=lambda row: float(row[-1]))
+
+
+def paired(scores: Scores, first: str, second: str, n: int, prefix: str = "") -> list[str] | None:
+    """Return a row: the mean difference of regret over tasks and its 95 % bootstrap interval, wins, ties and losses."""
+    by_task, wins, ties, losses = [], 0, 0, 0
+    for task in (t for t in scores.tasks if t.startswith(prefix)):
+        mine, theirs = scores.by.get((first, task), {}), scores.by.get((second, task), {})
+        common = sorted(set(mine) & set(theirs))
+        if not common:
+            continue
+        d = [min(scores.regret(mine[s], n), _CLIP) - min(scores.regret(theirs[s], n), _CLIP) for s in common]
+        by_task.append(float(np.mean(d)))
+        wins += sum(x < -_SAME for x in d)
+        losses += sum(x > _SAME for x in d)
+        ties += sum(abs(x) <= _SAME for x in d)
+    if not by_task:
+        return None
+    m = np.array(by_task)
+    means = np.random.default_rng(0).choice(m, (4000, len(m))).mean(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    won, lost = int((m < -_SAME).sum()), int((m > _SAME).sum())
+    p = binomtest(won, won + lost).pvalue if won + lost else 1.0
+    interval = f"{m.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
+    return [f"{first} - {second}", str(n), str(len(m)), f"{wins}/{ties}/{losses}", interval, f"{won}:{lost} ({p:.2g})"]
+
+
+def show(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, markdown: bool) -> None:
+    """Print a table."""
+    print(f"\n{'### ' if markdown else ''}{title}\n")
+    if markdown:
+        print("| " + " | ".join(header) + " |\n|" + "---|" * len(header))
+        for row in rows:
+            print("| " + " | ".join(row) + " |")
+        return
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    for row in [header, *rows]:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)))
+
+
+def report(suite: Suite, own: Sequence[Run], options) -> None:
+    """Print all tables for the batch size, budget and seeds of *options*."""
+    low, _, high = options.seeds.partition("-")
+    seeds = range(int(low), int(high or low) + 1)
+    mine = {run.engine for run in own}
+    runs = [*own, *(run for run in suite.peers() if run.engine not in mine)]
+    runs = [
+        Run(**{**_fields(run), "engine": f"published {run.engine}"})
+        if run.engine in ("auto", "random") and run not in own
+        else run
+        for run in runs
+    ]
+    scores = Scores(suite, runs, options.batch, options.budget, seeds)
+    wanted = [e for e in options.compare.split(",") if e]
+    if wanted:
+        scores.tasks = [t for t in scores.tasks if all((e, t) in scores.by for e in wanted)]
+    engines = wanted or scores.complete()
+    header = [
+        "engine",
+        "seeds",
+        *(f"@{n}" for n in CHECKPOINTS),
+        "mean",
+        "geo-mean",
+        *(f"rank@{n}" for n in CHECKPOINTS),
+    ]
+    title = f"{len(scores.tasks)} tasks, batches of {options.batch}, seeds {options.seeds}"
+    show(title, header, quality(scores, engines), markdown=options.markdown)
+    for family, prefix in FAMILIES.items():
+        if any(t.startswith(prefix) for t in scores.tasks):
+            count = sum(t.startswith(prefix) for t in scores.tasks)
+            show(f"{family} ({count})", header, quality(scores, engines, prefix), markdown=options.markdown)
+    show(
+        "the recommended trial, real tasks",
+        header,
+        quality(scores, engines, "real", chosen=True),
+        markdown=options.markdown,
+    )
+    first = engines[0] if wanted else "auto"
+    rows = [r for e in engines if e != first for n in CHECKPOINTS if (r := paired(scores, first, e, n))]
+    show("paired differences of regret", ["pair", "n", "tasks", "runs won/tied/lost", "mean [95 %]", "tasks (p)"], rows, markdown=options.markdown)  # fmt: skip
+
+
+def _fields(run: Run) -> dict:
+    return {name: getattr(run, name) for name in Run.__slots__}
