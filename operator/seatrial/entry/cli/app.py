@@ -233,9 +233,14 @@ def export_(
         bool, typer.Option("--front", help="Every point of the Pareto front (--format json only).")
     ] = False,
     form: Annotated[
-        Literal["env", "json", "command"],
-        typer.Option("--format", "-f", help="env: NAME=value lines for a shell; json; command: one runnable line."),
-    ] = "env",
+        Literal["env", "json", "command"] | None,
+        typer.Option(
+            "--format",
+            "-f",
+            help="env (the default): NAME=value lines for a shell; json; command: one runnable line.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> ExitCode:
     """Print a trial's parameters for use elsewhere.
 

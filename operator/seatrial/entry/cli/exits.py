@@ -7,15 +7,15 @@ import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 from functools import wraps
 from pathlib import Path
 from typing import NoReturn, ParamSpec
 
-from seatrial.errors import SeatrialError, SpecError, TransientError
+from seatrial.errors import Problem, SeatrialError, SpecError, TransientError
 
-__all__ = ["EPILOG", "ExitCode", "error", "finish", "guarded", "state_problems"]
+__all__ = ["EPILOG", "ExitCode", "error", "finish", "guarded", "mark_warnings", "state_problems"]
 
 P = ParamSpec("P")
 
@@ -62,6 +62,14 @@ def _state(path: str, message: str, line: int | None, source: str) -> str:
     place = f"{source}:{line}: " if source and line is not None else f"{source}: " if source else ""
     words = message.removeprefix(f"{source} ") if source else message
     return f"{place}{path} {words}" if path else f"{place}{words}"
+
+
+def mark_warnings(warnings: Sequence[Problem]) -> list[Problem]:
+    """Return warnings as problems whose text says that they are warnings."""
+    return [
+        Problem(path="", message=f"warning: {warning.path} {warning.message}".replace("  ", " "), line=warning.line)
+        for warning in warnings
+    ]
 
 
 def guarded(command: Callable[P, ExitCode]) -> Callable[P, None]:

@@ -20,7 +20,18 @@ from seatrial.entry.cli.printing import print_json
 from seatrial.entry.cli.summary import Standing, checkpoint_path
 from seatrial.errors import UsageError
 
-__all__ = ["ExportCall", "command_line", "environment_lines", "export_command", "find_trial", "trial_document"]
+__all__ = [
+    "FOLDER_ANNOTATION",
+    "ExportCall",
+    "command_line",
+    "environment_lines",
+    "export_command",
+    "find_trial",
+    "trial_document",
+]
+
+FOLDER_ANNOTATION = "seatrial.dev/folder"
+"""Annotation of a study that was run on a laptop: the working directory of its trials."""
 
 # What a program needs to train with these parameters outside a study; the rest speaks of places of the original run.
 _CARRIED = (wire.PARAMETERS, wire.SEED, wire.MAX_STEP, wire.STEP_UNIT)
@@ -34,7 +45,7 @@ class ExportCall:
     best: bool
     trial: str | None
     front: bool
-    form: str
+    form: str | None
 
 
 def export_command(call: ExportCall) -> ExitCode:
@@ -62,8 +73,8 @@ def export_command(call: ExportCall) -> ExitCode:
     return ExitCode.DONE
 
 
-def _export_front(standing: Standing, form: str) -> ExitCode:
-    if form != "json":
+def _export_front(standing: Standing, form: str | None) -> ExitCode:
+    if form not in {None, "json"}:
         raise UsageError(f"--front prints several trials, which only --format json can; --format is {form}")
     if len(standing.study.spec.objectives) == 1:
         raise UsageError("--front needs a study with several objectives; use --best")
@@ -137,7 +148,7 @@ def command_line(study: Study, trial: Trial) -> str:
     variables = read_environment(pod, _variables(study, trial))
     words = ["env", *(f"{name}={text}" for name, text in variables.items())]
     line = shlex.join([*words, *(expand(text, variables) for text in container.command)])
-    folder = study.metadata.annotations.get("seatrial.dev/folder")
+    folder = study.metadata.annotations.get(FOLDER_ANNOTATION)
     return f"cd {shlex.quote(folder)} && {line}" if folder else line
 
 

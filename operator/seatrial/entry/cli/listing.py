@@ -7,13 +7,15 @@ import shutil
 import sys
 from collections.abc import Sequence
 
+from rich.cells import cell_len, set_cell_size
+
 from seatrial.api.conditions import TrialReason, find_condition
 from seatrial.api.study import Goal, Study
 from seatrial.api.trial import Trial, reason_of
 from seatrial.api.wording import list_words, nearest
 from seatrial.decide.lifecycle import describe_assignment
 from seatrial.decide.values import parse_number, write_number
-from seatrial.entry.cli.cells import fit, shorten
+from seatrial.entry.cli.cells import clean, fit
 from seatrial.entry.cli.exits import ExitCode
 from seatrial.entry.cli.opening import open_named
 from seatrial.entry.cli.printing import print_json, print_text
@@ -99,22 +101,22 @@ def table_lines(study: Study, trials: Sequence[Trial], *, width: int | None) -> 
     lines = []
     for row in rows:
         line = "  ".join([*(fit(cell, size) for cell, size in zip(row, sizes, strict=False)), row[-1]]).rstrip()
-        lines.append(line if width is None else shorten(line, width) if "  " not in line else _cut(line, width))
+        lines.append(line if width is None else _cut(line, width))
     return lines
 
 
 def _cut(line: str, width: int) -> str:
-    return line if len(line) <= width else f"{line[: max(0, width - 1)]}…"
+    return line if cell_len(line) <= width else set_cell_size(line, max(0, width - 1)).rstrip() + "…"
 
 
 def _row(trial: Trial, metrics: int, most: str) -> tuple[str, ...]:
     values = [format_number(value) for value in values_of(trial)]
     step = trial.status.observation.step if trial.status.observation else None
     message = message_of(trial)
-    words = describe_assignment(trial.spec.assignment)
+    words = clean(describe_assignment(trial.spec.assignment))
     # A result speaks for itself; any other end needs its reason.
     if message and reason_of(trial) not in {TrialReason.COMPLETED, TrialReason.RUNNING}:
-        words = f"{words}  ({message})"
+        words = f"{words}  ({clean(message)})"
     return (
         trial.metadata.name,
         reason_of(trial).value,

@@ -73,7 +73,7 @@ def build_observer(console: Console, *, now: Now, quiet: bool) -> "Watcher":
 
 def to_text(line: Line) -> Text:
     """Return a line for rich; what trials said is never read as markup."""
-    return Text.assemble(*((span.text, span.style) for span in line), no_wrap=True, overflow="crop", end="")
+    return Text.assemble(*((span.text, span.style) for span in line), no_wrap=True, overflow="crop")
 
 
 class QuietObserver:

@@ -1,23 +1,28 @@
 """``seatrial run``: from a file to a winner, watched."""
 
+import shlex
+import signal
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 
+from seatrial.adapters.local.files import is_locked
+from seatrial.adapters.local.layout import StudyDirectory
 from seatrial.api.study import Study
-from seatrial.entry.cli.exits import ExitCode, error, state_problems
+from seatrial.entry.cli.exits import ExitCode, error, mark_warnings, state_problems
+from seatrial.entry.cli.exporting import FOLDER_ANNOTATION
 from seatrial.entry.cli.observers import build_observer
 from seatrial.entry.cli.places import ROOT, call_name
 from seatrial.entry.cli.printing import print_json, print_text
 from seatrial.entry.cli.reading import STANDARD_INPUT, read_text, source_name
 from seatrial.entry.cli.summary import Standing, build_document, read_standing, summary_lines
 from seatrial.entry.session import RunOptions, open_study, run_study
-from seatrial.errors import Problem, SpecError
+from seatrial.errors import SpecError, TransientError, UsageError
 from seatrial.search.checks import load_study
 
-__all__ = ["RunCall", "run_command"]
+__all__ = ["RunCall", "exit_code", "run_command"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,30 +69,50 @@ def _load(call: RunCall, source: str) -> Study:
     return parsed.study.model_copy(update={"spec": parsed.study.spec.model_copy(update={"budget": budget})})
 
 
-def mark_warnings(warnings: tuple[Problem, ...]) -> list[Problem]:
-    """Return warnings as problems whose text says that they are warnings."""
-    return [
-        Problem(path="", message=f"warning: {warning.path} {warning.message}".replace("  ", " "), line=warning.line)
-        for warning in warnings
-    ]
-
-
 def _run(call: RunCall, study: Study) -> ExitCode:
     directory = call.directory or ROOT / study.metadata.name
     workdir = Path.cwd() if call.file == STANDARD_INPUT else Path(call.file).absolute().parent
+    study = _with_folder(study, workdir)
     options = RunOptions(directory=directory, workdir=workdir, ignore_gpus=call.ignore_gpus, restart=call.restart)
     console = Console(stderr=call.as_json, highlight=False)
-    with build_observer(console, now=lambda: datetime.now(UTC), quiet=call.quiet) as observer:
-        outcome = run_study(study, options, observer)
+    try:
+        with build_observer(console, now=_now, quiet=call.quiet) as observer:
+            outcome = run_study(study, options, observer)
+    except UsageError as err:
+        if is_locked(StudyDirectory(directory).lock):
+            # Somebody else's run is nothing that the user did wrong: later the same call works.
+            raise TransientError(str(err)) from err
+        raise
     opened = open_study(directory)
-    standing = Standing(study=opened.study, trials=opened.trials, directory=directory, call=call_name(directory))
+    standing = Standing(
+        study=opened.study,
+        trials=opened.trials,
+        directory=directory,
+        call=call_name(directory),
+        again=shlex.join(["seatrial", "run", call.file, *(["--directory", str(directory)] if call.directory else [])]),
+    )
     if call.as_json:
         print_json(build_document(standing))
     else:
-        print_text(*summary_lines(standing, now=datetime.now(UTC)))
-    return _code(outcome, standing)
+        print_text(*summary_lines(standing, now=_now()))
+    return exit_code(outcome.signal, standing)
 
 
-def _code(outcome: object, standing: Standing) -> ExitCode:
+def _with_folder(study: Study, folder: Path) -> Study:
+    """Note where trials run, so that a trial's command can be repeated there later."""
+    annotations = {**study.metadata.annotations, FOLDER_ANNOTATION: str(folder)}
+    return study.model_copy(update={"metadata": study.metadata.model_copy(update={"annotations": annotations})})
+
+
+def exit_code(interrupted_by: signal.Signals | None, standing: Standing) -> ExitCode:
+    """Return what the shell is told about a run; a study that came to its end counts by its result, interrupted or not."""
     reason, _ = read_standing(standing)
-    return ExitCode.DONE if reason.status == "True" else ExitCode.FAILED
+    if reason.terminal:
+        return ExitCode.DONE if reason.status == "True" else ExitCode.FAILED
+    if interrupted_by is None:
+        return ExitCode.BUSY  # suspended: it goes on when its file says so
+    return ExitCode.TERMINATED if interrupted_by is signal.SIGTERM else ExitCode.INTERRUPTED
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

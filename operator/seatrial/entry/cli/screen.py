@@ -80,7 +80,7 @@ def _budget(frame: Frame, width: int, signs: Signs) -> Line:
         words.append(f"time {format_duration(frame.seconds.used)}/{format_duration(frame.seconds.limit)}")
     if frame.gpu_hours.limit is not None:
         words.append(f"GPU hours {frame.gpu_hours.used:.2g}/{frame.gpu_hours.limit:g}")
-    text = signs.text("   ".join(words)).replace("   ", "  ")
+    text = f" {signs.dot} ".join(words)
     shares = [u.used / u.limit for u in (frame.trials, frame.seconds, frame.gpu_hours) if u.limit]
     cells = min(40, width - _LABEL - len(text) - 4)
     if not shares or cells < 6:
@@ -164,8 +164,7 @@ def _tables(frame: Frame, width: int, room: int, signs: Signs) -> list[Line]:
     widths = _widths(frame, width, ended_room)
     lines: list[Line] = [(), _open_heading(frame, widths, signs), *_open_rows(frame, widths, open_room, signs)]
     if ended_room:
-        heading = f"{'FINISHED':<{widths.name + widths.step}}"
-        lines += [(), (Span(heading, "dim"),)]
+        lines += [(), (Span("FINISHED", "dim"),)]
         lines += [_ended_row(frame, row, widths, signs) for row in list(frame.ended)[-ended_room:][::-1]]
     return lines
 

@@ -11,7 +11,7 @@ from seatrial.api.study import Best, Study, StudyStatus, TrialCounts
 from seatrial.api.trial import Trial, reason_of
 from seatrial.decide.snapshot import parse_time
 from seatrial.entry.cli.screen import format_values
-from seatrial.report.words import describe_study_reason, format_duration, format_value, plural
+from seatrial.report.words import describe_study_reason, format_duration, format_value, plural, sentence
 
 __all__ = ["Standing", "build_document", "checkpoint_path", "read_standing", "summary_lines"]
 
@@ -28,12 +28,14 @@ class Standing:
         trials: By index.
         directory: Where it lies.
         call: How a user names it in a command.
+        again: The command that goes on with it, empty when it is not known from here.
     """
 
     study: Study
     trials: Sequence[Trial]
     directory: Path
     call: str
+    again: str = ""
 
     @property
     def status(self) -> StudyStatus:
@@ -56,7 +58,9 @@ def summary_lines(standing: Standing, *, now: datetime) -> list[str]:
     """Return the summary: state, winner with parameters and checkpoint, counts, duration, and what to do next."""
     reason, message = read_standing(standing)
     status, study = standing.status, standing.study
-    lines = [f"{study.metadata.name}: {describe_study_reason(reason, message)}", ""]
+    # What holds a study up says itself whether it is suspended or was interrupted.
+    words = describe_study_reason(reason, message) if reason.terminal else sentence(message)
+    lines = [f"{study.metadata.name}: {words}", ""]
     if len(study.spec.objectives) > 1 and status.pareto_front:
         lines += _front_lines(standing)
     elif status.best is not None:
@@ -108,8 +112,17 @@ def _failure_lines(standing: Standing) -> list[str]:
 
 
 def _counts(counts: TrialCounts) -> str:
-    words = ("completed", "stopped", "failed", "diverged", "infeasible", "cancelled", "running", "pending")
-    parts = [f"{getattr(counts, word)} {word}" for word in words if getattr(counts, word)]
+    numbers = {
+        "completed": counts.completed,
+        "stopped": counts.stopped,
+        "failed": counts.failed,
+        "diverged": counts.diverged,
+        "infeasible": counts.infeasible,
+        "cancelled": counts.cancelled,
+        "running": counts.running,
+        "waiting": counts.pending,
+    }
+    parts = [f"{number} {word}" for word, number in numbers.items() if number]
     return f"{counts.total}" + (f": {', '.join(parts)}" if parts else "")
 
 
@@ -128,7 +141,8 @@ def _next_lines(standing: Standing, reason: StudyReason) -> list[str]:
         if standing.status.best is not None:
             lines.append(_labelled("", f"seatrial export {call} --best --format command"))
     else:
-        lines.append(_labelled("next", "the same seatrial run command goes on, if it does not run already"))
+        goes_on = f"{standing.again}   goes on" if standing.again else "the same seatrial run command goes on"
+        lines.append(_labelled("next", goes_on))
         lines.append(_labelled("", f"seatrial report {call}"))
     lines.append(_labelled("", f"seatrial trials {call} --sort value"))
     return lines

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from seatrial.api.algorithm import AlgorithmName
 from seatrial.api.load import Parsed
 from seatrial.api.study import Study
-from seatrial.entry.cli.exits import ExitCode, error, state_problems
+from seatrial.entry.cli.exits import ExitCode, error, mark_warnings, state_problems
 from seatrial.entry.cli.printing import print_json, print_text
 from seatrial.entry.cli.reading import read_text, source_name
 from seatrial.errors import Problem, SpecError
@@ -52,16 +52,9 @@ def _print(checked: Checked) -> None:
             error(line)
         return
     if checked.parsed is not None:
-        for line in state_problems(SpecError(_marked(checked.parsed.warnings)), source=checked.source):
+        for line in state_problems(SpecError(mark_warnings(checked.parsed.warnings)), source=checked.source):
             error(line)
         print_text(f"{checked.source}: OK: {describe_study(checked.parsed.study)}")
-
-
-def _marked(warnings: Sequence[Problem]) -> list[Problem]:
-    return [
-        Problem(path="", message=f"warning: {warning.path} {warning.message}".replace("  ", " "), line=warning.line)
-        for warning in warnings
-    ]
 
 
 def describe_study(study: Study) -> str:
