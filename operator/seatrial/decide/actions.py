@@ -20,7 +20,16 @@ __all__ = [
     "StopAttempt",
     "StopReason",
     "StudyState",
+    "shorten",
 ]
+
+MESSAGE_LIMIT = 1024
+"""Most characters of a condition's message."""
+
+
+def shorten(message: str, limit: int = MESSAGE_LIMIT) -> str:
+    """Cut a message to what a condition may hold; where something was left out, an ellipsis says so."""
+    return message if len(message) <= limit else f"{message[: limit - 1]}…"
 
 
 class StopReason(StrEnum):

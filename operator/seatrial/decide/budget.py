@@ -6,7 +6,7 @@ from datetime import timedelta
 from seatrial.api.conditions import StudyReason, TrialReason
 from seatrial.decide.snapshot import StudySnapshot, TrialSnapshot
 
-__all__ = ["Verdict", "judge_budget", "reached_target"]
+__all__ = ["Verdict", "gpu_seconds", "judge_budget", "reached_target"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,11 @@ def reached_target(study: StudySnapshot) -> TrialSnapshot | None:
 
 def judge_budget(study: StudySnapshot) -> Verdict | None:
     """Return why no new trial may be started, None when one may."""
-    return _failures(study) or _target(study) or _duration(study) or _gpu_time(study) or _number(study)
+    rests = all(trial.terminal and trial.reason is not TrialReason.CANCELLED for trial in study.trials)
+    # A study that has run all its trials is complete for that reason, also when it is looked at after its duration.
+    number = _number(study)
+    first, last = (number, None) if rests else (None, number)
+    return _failures(study) or _target(study) or first or _duration(study) or _gpu_time(study) or last
 
 
 def _failures(study: StudySnapshot) -> Verdict | None:
@@ -66,7 +70,10 @@ def _target(study: StudySnapshot) -> Verdict | None:
 
 def _duration(study: StudySnapshot) -> Verdict | None:
     limit = study.limits.max_seconds
-    if limit is None or study.started_at is None or study.now - study.started_at < timedelta(seconds=limit):
+    if limit is None or study.started_at is None:
+        return None
+    # The clock of a study that is complete stands still: looking at it later must not change why it is complete.
+    if (study.completed_at or study.now) - study.started_at < timedelta(seconds=limit):
         return None
     return Verdict(
         reason=StudyReason.MAX_DURATION_REACHED,
@@ -100,11 +107,11 @@ def _gpu_time(study: StudySnapshot) -> Verdict | None:
 def _number(study: StudySnapshot) -> Verdict | None:
     limit = study.limits.max_trials
     if limit is not None and len(study.trials) >= limit:
-        return Verdict(
-            reason=StudyReason.MAX_TRIALS_REACHED,
-            message=f"all {limit} trials of budget.maxTrials are done",
-            stop_running=False,
-        )
+        total = len(study.trials)
+        words = f"all {limit} trials of budget.maxTrials are done"
+        if total > limit:
+            words = f"{total} trials are done, and budget.maxTrials is {limit}"
+        return Verdict(reason=StudyReason.MAX_TRIALS_REACHED, message=words, stop_running=False)
     if study.exhausted is not None:
         return Verdict(reason=StudyReason.SEARCH_SPACE_EXHAUSTED, message=study.exhausted.message, stop_running=False)
     return None

@@ -1,5 +1,8 @@
 """A trial's record at each turn of its life, as pure functions: what is stored when it is created, runs, is stopped, tried again, ends."""
 
+import math
+import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,7 +10,7 @@ from datetime import datetime
 from seatrial.api.base import Assignment
 from seatrial.api.conditions import Condition, TrialReason, with_condition
 from seatrial.api.meta import Metadata, OwnerReference
-from seatrial.api.study import Study, StudySpec
+from seatrial.api.study import Goal, Objective, Study, StudySpec, Summary
 from seatrial.api.trial import (
     AttemptRecord,
     Checkpoint,
@@ -18,12 +21,12 @@ from seatrial.api.trial import (
     TrialSpec,
     TrialStatus,
 )
-from seatrial.decide.actions import FinishTrial, PassRung, RecordPhase, RequeueTrial, StopAttempt
-from seatrial.decide.attempts import Attempt, Report
-from seatrial.decide.curves import Curve, Curves
-from seatrial.decide.snapshot import format_time
+from seatrial.decide.actions import FinishTrial, PassRung, RecordPhase, RequeueTrial, StopAttempt, shorten
+from seatrial.decide.attempts import Attempt, FinalMetric, Report
+from seatrial.decide.curves import Curve, CurveBuilder, Curves
+from seatrial.decide.snapshot import WANTED, format_time
 from seatrial.decide.suggest import Proposal
-from seatrial.decide.values import read_values, write_number
+from seatrial.decide.values import read_finals, read_values, write_number
 
 __all__ = [
     "LABEL_STUDY",
@@ -43,8 +46,12 @@ LABEL_STUDY = "seatrial.dev/study"
 
 _METRICS_KEPT = 32
 _CURVE_KEPT = 64
+_METRIC_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_./:-]*")  # as seatrial.api.base.MetricName has it
+_METRIC_NAME_LIMIT = 120
 _ATTEMPTS_KEPT = 64
-_MESSAGE_LIMIT = 1024
+_REASON_LIMIT = 63
+_DETAIL_LIMIT = 256
+_ATTEMPT_MESSAGE_LIMIT = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +67,7 @@ def describe_assignment(assignment: Assignment) -> str:
     words = (
         f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in assignment.items()
     )
-    return " ".join(words)[:_MESSAGE_LIMIT]
+    return shorten(" ".join(words))
 
 
 def new_trial(study: Study, proposal: Proposal, now: datetime) -> Trial:
@@ -76,6 +83,7 @@ def new_trial(study: Study, proposal: Proposal, now: datetime) -> Trial:
         )
         owners.append(owner)
     status = TrialStatus(parameters=describe_assignment(proposal.assignment))
+    origin = Origin(algorithm=proposal.algorithm, detail=shorten(proposal.detail, _DETAIL_LIMIT))
     return Trial(
         metadata=Metadata(
             name=f"{study.metadata.name}-{proposal.index}",
@@ -89,7 +97,7 @@ def new_trial(study: Study, proposal: Proposal, now: datetime) -> Trial:
             index=proposal.index,
             assignment=proposal.assignment,
             seed=proposal.seed,
-            origin=Origin(algorithm=proposal.algorithm, detail=proposal.detail),
+            origin=origin,
             reuse_of=proposal.reuse_of,
         ),
         status=_summarised(status, TrialReason.PENDING, "", now),
@@ -98,7 +106,7 @@ def new_trial(study: Study, proposal: Proposal, now: datetime) -> Trial:
 
 def status_phase(trial: Trial, action: RecordPhase, seen: Seen, now: datetime) -> TrialStatus:
     """Return the status of a trial that runs or waits."""
-    status = trial.status
+    status = _with_attempt(trial.status, seen)
     started = seen.attempt.started_at if seen.attempt else None
     if started is not None and status.start_time is None:
         status = status.model_copy(update={"start_time": format_time(started)})
@@ -119,14 +127,17 @@ def status_passed(trial: Trial, action: PassRung) -> TrialStatus:
 def status_requeued(trial: Trial, action: RequeueTrial, seen: Seen, now: datetime) -> TrialStatus:
     """Return the status of a trial whose attempt ended and that is tried again."""
     record = AttemptRecord(
-        attempt=action.attempt, reason=action.reason, message=action.message[:512], infrastructure=action.infrastructure
+        attempt=action.attempt,
+        reason=action.reason[:_REASON_LIMIT],
+        message=shorten(action.message, _ATTEMPT_MESSAGE_LIMIT),
+        infrastructure=action.infrastructure,
     )
-    status = _timed(trial.status, seen.attempt)
+    status = _timed(trial.status, seen.attempt, now)
     conditions = [condition for condition in status.conditions if condition.type != "Stopping"]
     status = status.model_copy(
         update={
             "attempt": action.attempt + 1,
-            "attempts": [*status.attempts, record][-_ATTEMPTS_KEPT:],
+            "attempts": _newest([*status.attempts, record]),
             "conditions": conditions,
             "checkpoint": _checkpoint(seen.attempt) or status.checkpoint,
         }
@@ -136,17 +147,26 @@ def status_requeued(trial: Trial, action: RequeueTrial, seen: Seen, now: datetim
     )
 
 
+def _newest(attempts: list[AttemptRecord]) -> list[AttemptRecord]:
+    """Return at most 64 attempts; those that a user laid down go first, so that every failure and loss still counts."""
+    wanted = [attempt for attempt in attempts if attempt.reason in WANTED]
+    dropped = wanted[: max(0, len(attempts) - _ATTEMPTS_KEPT)]
+    return [attempt for attempt in attempts if attempt not in dropped][-_ATTEMPTS_KEPT:]
+
+
 def status_finished(
     trial: Trial, action: FinishTrial, spec: StudySpec, seen: Seen, rungs: Sequence[int], now: datetime
 ) -> TrialStatus:
     """Return the status of a trial that is over."""
-    status = _timed(trial.status, seen.attempt)
+    status = _timed(_with_attempt(trial.status, seen), seen.attempt, now)
     finished = seen.attempt.finished_at if seen.attempt else None
+    observation = build_observation(spec, seen, rungs) or status.observation
     status = status.model_copy(
         update={
-            "observation": build_observation(spec, seen, rungs) or status.observation,
+            "observation": observation,
             "checkpoint": _checkpoint(seen.attempt) or status.checkpoint,
             "completion_time": format_time(finished or now),
+            "progress": _progress(spec, observation),
         }
     )
     reason = "" if action.reason == action.outcome.value else f"{action.reason}: "
@@ -160,6 +180,7 @@ def status_reused(trial: Trial, original: Trial, action: FinishTrial, now: datet
             "observation": original.status.observation,
             "checkpoint": original.status.checkpoint,
             "completion_time": format_time(now),
+            "progress": original.status.progress,
         }
     )
     return _summarised(status, action.outcome, action.message, now)
@@ -175,52 +196,81 @@ def build_observation(spec: StudySpec, seen: Seen, rungs: Sequence[int]) -> Obse
         return None
     steps = [curve.step for curve in curves.values() if curve.step is not None]
     steps += [report.step] if report and report.step is not None else []
-    curve = thin(curves.get(spec.objectives[0].metric, Curve()), rungs)
-    if not curve and report is not None:
-        curve = report.curve[:_CURVE_KEPT]
+    curve = curves.get(spec.objectives[0].metric, Curve())
+    if not curve.points and report is not None:
+        builder = CurveBuilder(rungs=rungs)
+        builder.extend(report.curve)
+        curve = builder.build()
     return Observation(
         values=[write_number(v) for v in values if v is not None] if None not in values else [],
         step=max(steps, default=None),
         metrics=metrics,
-        curve=[(step, write_number(value)) for step, value in curve],
+        curve=[(step, write_number(value)) for step, value in thin(curve, rungs, spec.objectives[0])],
         source="observations" if curves else "termination-message",
     )
 
 
-def thin(curve: Curve, rungs: Sequence[int]) -> tuple[tuple[int, float], ...]:
-    """Return at most 64 points of a curve: the first, the last, those at rungs, and an even choice of the others."""
-    points = [(point.step, point.value) for point in curve.points]
+def thin(curve: Curve, rungs: Sequence[int], objective: Objective) -> tuple[tuple[int, float], ...]:
+    """Return at most 64 points of a curve: first, last, what decides at rungs, and an even choice of the others.
+
+    At a rung that is the newest point not beyond it and, where the best value counts, the one that was the best by then.
+    """
+    points = curve.points
     if len(points) <= _CURVE_KEPT:
-        return tuple(points)
-    wanted = {0, len(points) - 1} | {i for i, (step, _) in enumerate(points) if step in set(rungs)}
+        return tuple((point.step, point.value) for point in points)
+    wanted = dict.fromkeys((0, len(points) - 1))
+    places = [bisect_right(points, rung, key=lambda point: point.step) - 1 for rung in rungs]
+    wanted |= dict.fromkeys(place for place in places if place >= 0)
+    if objective.summary is Summary.BEST:
+        upper = objective.goal is Goal.MAXIMIZE
+        bests = [points[place].high if upper else points[place].low for place in list(wanted)]
+        first = {point.value: i for i, point in reversed(list(enumerate(points)))}
+        wanted |= dict.fromkeys(first[best] for best in bests if best in first)
     room = _CURVE_KEPT - len(wanted)
-    wanted |= {round(i * (len(points) - 1) / (room + 1)) for i in range(1, room + 1)}
-    return tuple(points[i] for i in sorted(wanted)[:_CURVE_KEPT])
+    wanted |= dict.fromkeys(round(i * (len(points) - 1) / (room + 1)) for i in range(1, room + 1))
+    return tuple((points[i].step, points[i].value) for i in sorted(list(wanted)[:_CURVE_KEPT]))
 
 
 def _metric_summaries(spec: StudySpec, curves: Curves, report: Report | None) -> list[MetricSummary]:
-    found: dict[str, MetricSummary] = {}
-    for final in report.metrics if report else ():
-        found[final.name] = MetricSummary(
-            name=final.name, last=write_number(final.last), last_step=final.last_step, min=final.low, max=final.high
-        )
-    for name, curve in curves.items():
-        point = curve.last
-        told = found.get(name)
-        if point is None or (told and (told.last_step is None or told.last_step > point.step)):
-            continue
-        seen = point.low <= point.high
-        found[name] = MetricSummary(
-            name=name,
-            last=write_number(point.value),
-            last_step=point.step,
-            min=point.low if seen else None,
-            max=point.high if seen else None,
-        )
+    lasts = read_finals(curves, report)
+    told = {final.name: final for final in report.metrics} if report else {}
     # Objectives and constraints come first, so that a trial with a hundred metrics keeps those that matter.
     wanted = [o.metric for o in spec.objectives] + [c.metric for c in spec.constraints]
-    order = [name for name in dict.fromkeys(wanted) if name in found] + [name for name in found if name not in wanted]
-    return [found[name] for name in order[:_METRICS_KEPT]]
+    order = [name for name in dict.fromkeys(wanted) if name in lasts] + [name for name in lasts if name not in wanted]
+    # A trial may call its metrics anything; what the record cannot hold is left out.
+    order = [name for name in order if _is_metric_name(name)]
+    return [_summary(name, lasts[name], curves.get(name), told.get(name)) for name in order[:_METRICS_KEPT]]
+
+
+def _summary(name: str, last: float, curve: Curve | None, told: FinalMetric | None) -> MetricSummary:
+    newest = curve.last if curve else None
+    lows = [newest.low if newest else None, told.low if told else None]
+    highs = [newest.high if newest else None, told.high if told else None]
+    steps = [newest.step if newest else None, told.last_step if told else None]
+    return MetricSummary(
+        name=name,
+        last=write_number(last),
+        last_step=max((step for step in steps if step is not None), default=None),
+        min=min((low for low in lows if low is not None and math.isfinite(low)), default=None),
+        max=max((high for high in highs if high is not None and math.isfinite(high)), default=None),
+    )
+
+
+def _is_metric_name(name: str) -> bool:
+    return len(name) <= _METRIC_NAME_LIMIT and _METRIC_NAME.fullmatch(name) is not None
+
+
+def _progress(spec: StudySpec, observation: Observation | None) -> str:
+    if observation is None or observation.step is None:
+        return ""
+    return f"{observation.step}/{spec.steps.max}" if spec.steps else str(observation.step)
+
+
+def _with_attempt(status: TrialStatus, seen: Seen) -> TrialStatus:
+    """Let the record name the attempt that is there, should an earlier record have been lost."""
+    if seen.attempt is None or seen.attempt.number <= status.attempt:
+        return status
+    return status.model_copy(update={"attempt": seen.attempt.number})
 
 
 def _checkpoint(attempt: Attempt | None) -> Checkpoint | None:
@@ -228,11 +278,11 @@ def _checkpoint(attempt: Attempt | None) -> Checkpoint | None:
     return None if saved is None else Checkpoint(step=saved.step, digest=saved.digest, path=saved.path)
 
 
-def _timed(status: TrialStatus, attempt: Attempt | None) -> TrialStatus:
-    """Add what the attempt has used."""
-    if attempt is None or attempt.started_at is None or attempt.finished_at is None:
+def _timed(status: TrialStatus, attempt: Attempt | None, now: datetime) -> TrialStatus:
+    """Add what the attempt has used; one that vanished has held its GPUs until now, for all that is known."""
+    if attempt is None or attempt.started_at is None:
         return status
-    seconds = max(0.0, (attempt.finished_at - attempt.started_at).total_seconds())
+    seconds = max(0.0, ((attempt.finished_at or now) - attempt.started_at).total_seconds())
     return status.model_copy(
         update={
             "start_time": status.start_time or format_time(attempt.started_at),
@@ -252,7 +302,7 @@ def _conditioned(status: TrialStatus, kind: str, state: str, reason: str, messag
             "type": kind,
             "status": state,
             "reason": reason,
-            "message": message[:_MESSAGE_LIMIT],
+            "message": shorten(message),
             "lastTransitionTime": format_time(now),
         }
     )

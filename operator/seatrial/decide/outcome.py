@@ -1,17 +1,19 @@
 """How an attempt that ended is judged: finished with which outcome, or tried again.
 
-==========================  ==============  =====================================================
-what happened               outcome         note
-==========================  ==============  =====================================================
-we stopped it               by StopReason   a trial that was done before it noticed is Completed
-says diverged, or NaN last  Diverged        told to the search as bad
-says infeasible, OOMKilled  Infeasible      told to the search as bad, never retried
-says stopped, not by us     tried again     from its checkpoint; never counts
-exit 0, objective reported  Completed
-exit 0, nothing reported    Failed          MetricNotReported, names the metric; never retried
-exit not 0                  retry, Failed   counts against trial.retries
-gone, evicted, lost         retry, Failed   never counts; at most LOSSES times
-==========================  ==============  =====================================================
+==============================  ==============  =====================================================
+what happened                   outcome         note
+==============================  ==============  =====================================================
+we stopped it                   by StopReason   a trial that was done before it noticed is Completed
+says infeasible, OOMKilled      Infeasible      told to the search as bad, never retried
+says diverged, or NaN last      Diverged        told to the search as bad, never retried
+gone, evicted, lost             retry, Failed   Completed if it had said that it is done; at most LOSSES times
+says stopped, not by us         retry, Failed   from its checkpoint; counts as a loss
+exit not 0, says failed         retry, Failed   counts against trial.retries
+exit 0, objective reported      Completed
+exit 0, nothing reported        Failed          MetricNotReported, names the metric; never retried
+==============================  ==============  =====================================================
+
+A trial that was stopped to go on later (suspended, interrupted) is tried again, unless it says infeasible or diverged.
 """
 
 import math
@@ -22,10 +24,12 @@ from seatrial.decide.actions import FinishTrial, RequeueTrial, StopReason
 from seatrial.decide.attempts import Attempt, Phase, ReportStatus
 from seatrial.decide.snapshot import Limits, TrialSnapshot
 
-__all__ = ["LOSSES", "settle"]
+__all__ = ["LOSSES", "settle", "settle_vanished"]
 
 LOSSES = 20
 """How often a trial is started again after ends that were no fault of its own. Arbitrary: enough for a bad day, not for ever."""
+
+_ENDED_FROM_OUTSIDE = "EndedFromOutside"
 
 
 def settle(trial: TrialSnapshot, attempt: Attempt, spec: StudySpec, limits: Limits) -> FinishTrial | RequeueTrial:
@@ -39,27 +43,40 @@ def settle(trial: TrialSnapshot, attempt: Attempt, spec: StudySpec, limits: Limi
     """
     if trial.stop is not None:
         return _after_stop(trial, attempt, trial.stop)
-    if attempt.phase is Phase.LOST or attempt.infrastructure:
-        return _after_loss(trial, attempt)
-    said = attempt.report.status if attempt.report else None
-    words = attempt.report.message if attempt.report else ""
-    if said is ReportStatus.INFEASIBLE or attempt.reason == "OOMKilled":
-        return _finish(
-            trial,
-            TrialReason.INFEASIBLE,
-            attempt.reason if attempt.reason == "OOMKilled" else "Infeasible",
-            words or attempt.message,
-        )
-    if said is ReportStatus.DIVERGED:
-        return _finish(trial, TrialReason.DIVERGED, "Diverged", words or "the trial says that it diverged")
-    if said is ReportStatus.STOPPED:
+    if (verdict := _by_its_own_word(trial, attempt)) is not None:
+        return verdict
+    lost = attempt.phase is Phase.LOST or attempt.infrastructure
+    if lost and _says(attempt) is ReportStatus.SUCCEEDED and trial.complete:
+        return _finish(trial, TrialReason.COMPLETED, "Completed", "was done before its attempt was lost")
+    if lost:
+        reason, message = attempt.reason or "Lost", attempt.message or _GONE
+        return _after_loss(trial, reason, message)
+    if _says(attempt) is ReportStatus.STOPPED:
         # Somebody else asked it to end (a shutdown, an eviction): it stopped in good order and can go on.
-        return _requeue(
-            trial, StopReason.INTERRUPTED.value, words or "was asked to end from outside", infrastructure=True
-        )
-    if attempt.exit_code not in {0, None} or said is ReportStatus.FAILED:
+        return _after_loss(trial, _ENDED_FROM_OUTSIDE, _words(attempt) or "was asked to end from outside")
+    if attempt.exit_code not in {0, None} or _says(attempt) is ReportStatus.FAILED:
         return _after_failure(trial, attempt, limits)
     return _after_success(trial, spec)
+
+
+def settle_vanished(trial: TrialSnapshot) -> FinishTrial | RequeueTrial | None:
+    """Judge a trial that was being stopped and whose attempt is gone altogether; None when it was not being stopped."""
+    if trial.stop is None:
+        return None
+    if trial.stop.outcome is None:
+        return _requeue(trial, trial.stop.value, trial.stop_message, infrastructure=True)
+    return _finish(trial, trial.stop.outcome, trial.stop.value, trial.stop_message)
+
+
+_GONE = "the attempt is gone without a trace of how it ended"
+
+
+def _says(attempt: Attempt) -> ReportStatus | None:
+    return attempt.report.status if attempt.report else None
+
+
+def _words(attempt: Attempt) -> str:
+    return attempt.report.message if attempt.report else ""
 
 
 def _finish(trial: TrialSnapshot, outcome: TrialReason, reason: str, message: str) -> FinishTrial:
@@ -72,21 +89,32 @@ def _requeue(trial: TrialSnapshot, reason: str, message: str, *, infrastructure:
     )
 
 
+def _by_its_own_word(trial: TrialSnapshot, attempt: Attempt) -> FinishTrial | None:
+    """Return the outcome of a trial that says, or shows by its end, that it cannot work with its assignment."""
+    killed = attempt.reason == "OOMKilled" and not attempt.infrastructure
+    if killed or _says(attempt) is ReportStatus.INFEASIBLE:
+        reason = attempt.reason if killed else "Infeasible"
+        return _finish(trial, TrialReason.INFEASIBLE, reason, _words(attempt) or attempt.message)
+    if _says(attempt) is ReportStatus.DIVERGED:
+        return _finish(trial, TrialReason.DIVERGED, "Diverged", _words(attempt) or "the trial says that it diverged")
+    return None
+
+
 def _after_stop(trial: TrialSnapshot, attempt: Attempt, stop: StopReason) -> FinishTrial | RequeueTrial:
-    said = attempt.report.status if attempt.report else None
-    if said is ReportStatus.SUCCEEDED and attempt.exit_code == 0 and trial.complete and stop is not StopReason.DIVERGED:
+    # Whatever its exit code: the signal that we sent may have come between its last word and its end.
+    if _says(attempt) is ReportStatus.SUCCEEDED and trial.complete and stop is not StopReason.DIVERGED:
         return _finish(trial, TrialReason.COMPLETED, "Completed", "was done before it could be stopped")
     outcome = stop.outcome
     if outcome is None:
-        return _requeue(trial, stop.value, trial.stop_message, infrastructure=True)
+        later = _requeue(trial, stop.value, trial.stop_message, infrastructure=True)
+        return _by_its_own_word(trial, attempt) or later
     # A trial that is stopped while its objective is NaN has diverged, whatever it was stopped for.
     if outcome is TrialReason.STOPPED and any(value is not None and not math.isfinite(value) for value in trial.values):
         return _finish(trial, TrialReason.DIVERGED, "Diverged", f"{trial.stop_message}; its objective is not finite")
     return _finish(trial, outcome, stop.value, trial.stop_message)
 
 
-def _after_loss(trial: TrialSnapshot, attempt: Attempt) -> FinishTrial | RequeueTrial:
-    reason, message = attempt.reason or "Lost", attempt.message or "the attempt is gone without a trace of how it ended"
+def _after_loss(trial: TrialSnapshot, reason: str, message: str) -> FinishTrial | RequeueTrial:
     if trial.losses < LOSSES:
         return _requeue(trial, reason, message, infrastructure=True)
     return _finish(trial, TrialReason.FAILED, reason, f"{message}; given up after {LOSSES + 1} such attempts")
@@ -94,7 +122,7 @@ def _after_loss(trial: TrialSnapshot, attempt: Attempt) -> FinishTrial | Requeue
 
 def _after_failure(trial: TrialSnapshot, attempt: Attempt, limits: Limits) -> FinishTrial | RequeueTrial:
     reason = attempt.reason or "Error"
-    message = (attempt.report.message if attempt.report else "") or attempt.message or f"exit code {attempt.exit_code}"
+    message = _words(attempt) or attempt.message or f"exit code {attempt.exit_code}"
     if trial.failures < limits.retries:
         left = limits.retries - trial.failures - 1
         return _requeue(trial, reason, f"{message}; {left} retries left", infrastructure=False)

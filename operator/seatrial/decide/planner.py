@@ -5,7 +5,8 @@ then new trials are asked for. Planning is idempotent: a plan that was applied l
 """
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from seatrial.api.conditions import StudyReason, TrialReason
@@ -16,15 +17,17 @@ from seatrial.decide.actions import (
     PassRung,
     Plan,
     RecordPhase,
+    RequeueTrial,
     StartAttempt,
     StopAttempt,
     StopReason,
     StudyState,
+    shorten,
 )
 from seatrial.decide.attempts import Phase
-from seatrial.decide.budget import Verdict, judge_budget
-from seatrial.decide.outcome import settle
-from seatrial.decide.rules import Cohort, Pass, Rule, Stop, build_rule
+from seatrial.decide.budget import Verdict, gpu_seconds, judge_budget
+from seatrial.decide.outcome import settle, settle_vanished
+from seatrial.decide.rules import Cohort, Pass, Rule, Standings, Stop, build_rule
 from seatrial.decide.snapshot import StudySnapshot, TrialSnapshot
 
 __all__ = ["plan_study"]
@@ -35,19 +38,21 @@ _ENDED = frozenset({Phase.EXITED, Phase.LOST})
 _DIVERGED_REPORTS = 2
 
 
-def plan_study(study: StudySnapshot) -> Plan:
+def plan_study(study: StudySnapshot, standings: Standings | None = None) -> Plan:
     """Return what to do now.
 
     Args:
         study: The study as it is.
+        standings: What earlier plans of the same study have computed of its finished trials. It only makes this one faster.
 
     Returns:
         Actions in the order in which they are to be applied. After they were applied the world has changed: look again.
     """
-    draft = _Draft(study=study, unfinished=[trial for trial in study.trials if not trial.terminal])
+    draft = _Draft(study=study, open_trials=[trial for trial in study.trials if not trial.terminal])
     _settle_ended(draft)
     _settle_reused(draft)
-    verdict = judge_budget(study)
+    # What ended just now counts: no trial is started that its result makes superfluous.
+    verdict = judge_budget(draft.study)
     if verdict is not None and verdict.stop_running:
         _end_all(draft, verdict)
     elif study.interrupted:
@@ -60,11 +65,13 @@ def plan_study(study: StudySnapshot) -> Plan:
         )
     else:
         _record_phases(draft)
-        _stop_hopeless(draft)
+        _stop_hopeless(draft, standings)
         _start_waiting(draft)
         if verdict is None:
             _create(draft)
-    return Plan(actions=tuple(draft.actions), state=_state(draft, verdict), wake_after_seconds=_next_deadline(draft))
+    state = _state(draft, verdict)
+    wake = None if state.reason.terminal else _next_deadline(draft)
+    return Plan(actions=tuple(draft.actions), state=state, wake_after_seconds=wake)
 
 
 @dataclass(slots=True)
@@ -72,67 +79,94 @@ class _Draft:
     """A plan in the making.
 
     Attributes:
-        settled: Trials whose attempt ended and is dealt with in this plan.
-        finished: Those of them that are over.
+        study: The study as it will be: trials that this plan finishes are over.
+        open_trials: Trials that are not over after this plan.
+        settled: Those of them whose attempt ended and is dealt with in this plan.
         occupied: Slots that stay taken after this plan: running, waiting for a place, or being stopped.
     """
 
     study: StudySnapshot
-    unfinished: list[TrialSnapshot]
+    open_trials: list[TrialSnapshot]
     actions: list[Action] = field(default_factory=list)
     settled: set[str] = field(default_factory=set)
-    finished: set[str] = field(default_factory=set)
     occupied: int = 0
     created: int = 0
 
-    def open_trials(self) -> list[TrialSnapshot]:
-        """Return trials that are not over after this plan."""
-        return [trial for trial in self.unfinished if trial.name not in self.finished]
+    def finish(self, actions: Sequence[FinishTrial]) -> None:
+        """Add actions, and see their trials as over from here on."""
+        if not actions:
+            return
+        outcomes = {action.trial: action.outcome for action in actions}
+        self.actions += actions
+        self.open_trials = [trial for trial in self.open_trials if trial.name not in outcomes]
+        trials = tuple(
+            replace(trial, reason=outcomes[trial.name]) if trial.name in outcomes else trial
+            for trial in self.study.trials
+        )
+        self.study = replace(self.study, trials=trials)
+
+    def holds(self, trial: TrialSnapshot) -> bool:
+        """Whether the trial has an attempt that goes on after this plan."""
+        return trial.live is not None and trial.name not in self.settled
 
 
 def _settle_ended(draft: _Draft) -> None:
-    for trial in draft.unfinished:
-        if trial.live is None or trial.live.phase not in _ENDED:
+    finished: list[FinishTrial] = []
+    for trial in draft.open_trials:
+        if trial.live is None:
+            action = settle_vanished(trial)
+        elif trial.live.phase in _ENDED:
+            action = settle(trial, trial.live, draft.study.spec, draft.study.limits)
+        else:
             continue
-        action = settle(trial, trial.live, draft.study.spec, draft.study.limits)
-        draft.actions.append(action)
-        draft.settled.add(trial.name)
         if isinstance(action, FinishTrial):
-            draft.finished.add(trial.name)
+            finished.append(action)
+        elif action is not None:
+            draft.actions.append(action)
+            draft.settled.add(trial.name)
+    draft.finish(finished)
 
 
 def _settle_reused(draft: _Draft) -> None:
     """Finish trials that repeat an assignment as soon as the trial that they repeat is over."""
-    for trial in draft.unfinished:
+    finished = []
+    for trial in draft.open_trials:
         original = _original(draft.study, trial)
         if original is not None and original.terminal:
             words = f"same assignment as {original.name} ({original.reason.value}), whose result it takes over"
-            draft.actions.append(
-                FinishTrial(trial=trial.name, outcome=TrialReason.REUSED, reason="Reused", message=words)
-            )
-            draft.finished.add(trial.name)
+            finished.append(FinishTrial(trial=trial.name, outcome=TrialReason.REUSED, reason="Reused", message=words))
+    draft.finish(finished)
 
 
 def _original(study: StudySnapshot, trial: TrialSnapshot) -> TrialSnapshot | None:
     """Return the trial whose result *trial* takes over; None when it has to run by itself."""
-    if trial.reuse_of is None:
+    if trial.reuse_of is None or trial.live is not None:
         return None
-    found = next((other for other in study.trials[: trial.index] if other.name == trial.reuse_of), None)
-    return None if found is None or found.reason is TrialReason.CANCELLED else found
+    found = study.find(trial.reuse_of)
+    return None if found is None or found.index >= trial.index or found.reason is TrialReason.CANCELLED else found
 
 
 def _record_phases(draft: _Draft) -> None:
     """Let the records of open trials say whether they run or why they wait."""
-    for trial in draft.open_trials():
-        if trial.live is None or trial.name in draft.settled or trial.stop is not None:
+    for trial in draft.open_trials:
+        if trial.name in draft.settled or trial.stop is not None:
             continue
-        running = trial.live.phase is Phase.RUNNING
+        live = trial.live
+        if live is None and trial.reason is TrialReason.PENDING:
+            # Why it is pending (never started, an earlier attempt ended) is in its record.
+            continue
+        running = live is not None and live.phase is Phase.RUNNING
         state = TrialReason.RUNNING if running else TrialReason.PENDING
-        message = "" if running else f"{trial.live.reason}: {trial.live.message}".strip(": ")
-        if (trial.reason, trial.message) != (state, message):
-            draft.actions.append(
-                RecordPhase(trial=trial.name, state=state, reason=trial.live.reason or state.value, message=message)
+        message = ""
+        if not running:
+            message = (
+                f"{live.reason}: {live.message}".strip(": ") if live else "its attempt is gone; it is started again"
             )
+        # As long as the record has it: otherwise the two would differ for ever.
+        message = shorten(message)
+        if (trial.reason, trial.message) != (state, message):
+            reason = (live.reason if live else "") or state.value
+            draft.actions.append(RecordPhase(trial=trial.name, state=state, reason=reason, message=message))
 
 
 def _stop(draft: _Draft, trial: TrialSnapshot, reason: StopReason, message: str) -> None:
@@ -140,35 +174,37 @@ def _stop(draft: _Draft, trial: TrialSnapshot, reason: StopReason, message: str)
 
 
 def _end_all(draft: _Draft, verdict: Verdict) -> None:
-    for trial in draft.open_trials():
-        if trial.live is None or trial.name in draft.settled:
-            draft.actions.append(
+    # Nothing is tried again.
+    draft.actions = [action for action in draft.actions if not isinstance(action, RequeueTrial)]
+    finished = []
+    for trial in draft.open_trials:
+        if not draft.holds(trial):
+            before = "not started again" if trial.started_at else "never started"
+            finished.append(
                 FinishTrial(
                     trial=trial.name,
                     outcome=TrialReason.CANCELLED,
                     reason=StopReason.STUDY_COMPLETE.value,
-                    message=f"not started again: {verdict.message}"
-                    if trial.started_at
-                    else f"never started: {verdict.message}",
+                    message=f"{before}: {verdict.message}",
                 )
             )
-            draft.finished.add(trial.name)
         elif trial.stop is None or trial.stop.outcome is None:
             _stop(draft, trial, StopReason.STUDY_COMPLETE, verdict.message)
+    draft.finish(finished)
 
 
 def _lay_down(draft: _Draft, reason: StopReason, message: str) -> None:
     """Stop everything that runs, in a way that it can go on later."""
-    for trial in draft.open_trials():
-        if trial.live is not None and trial.name not in draft.settled and trial.stop is None:
+    for trial in draft.open_trials:
+        if draft.holds(trial) and trial.stop is None:
             _stop(draft, trial, reason, message)
 
 
-def _stop_hopeless(draft: _Draft) -> None:
+def _stop_hopeless(draft: _Draft, standings: Standings | None) -> None:
     study = draft.study
     rule = build_rule(study.spec)
     cohort: Cohort | None = None
-    for trial in draft.unfinished:
+    for trial in draft.open_trials:
         live = trial.live
         if live is None or live.phase is not Phase.RUNNING or trial.stop is not None:
             continue
@@ -182,9 +218,15 @@ def _stop_hopeless(draft: _Draft) -> None:
                 StopReason.DIVERGED,
                 f"at step {trial.step}: {metric} is not finite, {_DIVERGED_REPORTS} reports in a row",
             )
-        elif rule is not None and trial.curve.points:
-            cohort = cohort or Cohort(study.trials, sign=study.signs[0])
+        elif rule is not None and trial.curve.points and not _has_trained(study, trial):
+            cohort = cohort or Cohort(study.trials, sign=study.signs[0], standings=standings)
             _apply_rule(draft, rule, trial, cohort)
+
+
+def _has_trained(study: StudySnapshot, trial: TrialSnapshot) -> bool:
+    """Whether it has reached the last step: there is nothing left to save by stopping it."""
+    steps = study.spec.steps
+    return steps is not None and trial.step is not None and trial.step >= steps.max
 
 
 def _apply_rule(draft: _Draft, rule: Rule, trial: TrialSnapshot, cohort: Cohort) -> None:
@@ -213,10 +255,8 @@ def _diverged(trial: TrialSnapshot) -> bool:
 
 def _start_waiting(draft: _Draft) -> None:
     """Start open trials without an attempt, lowest index first, while there are slots."""
-    holding = [t for t in draft.open_trials() if t.live is not None and t.name not in draft.settled]
-    waiting = [t for t in draft.open_trials() if t.live is None and _original(draft.study, t) is None]
-    draft.occupied = len(holding)
-    for trial in waiting:
+    draft.occupied = sum(draft.holds(trial) for trial in draft.open_trials)
+    for trial in _unstarted(draft):
         if draft.occupied >= draft.study.limits.parallel:
             break
         again = trial.attempt > 0
@@ -231,15 +271,23 @@ def _start_waiting(draft: _Draft) -> None:
             )
         )
         draft.occupied += 1
-    # A trial whose attempt was settled in this plan and goes on keeps its slot: it is started by the next plan.
-    draft.occupied += sum(t.name in draft.settled for t in draft.open_trials())
+
+
+def _unstarted(draft: _Draft) -> list[TrialSnapshot]:
+    """Return open trials that only need a slot."""
+    return [
+        trial
+        for trial in draft.open_trials
+        if trial.live is None and trial.name not in draft.settled and _original(draft.study, trial) is None
+    ]
 
 
 def _create(draft: _Draft) -> None:
     limits = draft.study.limits
-    unstarted = sum(t.live is None and _original(draft.study, t) is None for t in draft.open_trials())
     started = sum(isinstance(action, StartAttempt) for action in draft.actions)
-    free = limits.parallel - draft.occupied - (unstarted - started)
+    # Trials that wait for a slot come first, and so do those that are tried again by the next plan.
+    owed = len(_unstarted(draft)) - started + len(draft.settled)
+    free = limits.parallel - draft.occupied - owed
     if limits.max_trials is not None:
         free = min(free, limits.max_trials - len(draft.study.trials))
     if free <= 0:
@@ -251,21 +299,21 @@ def _create(draft: _Draft) -> None:
 
 
 def _state(draft: _Draft, verdict: Verdict | None) -> StudyState:
-    study, open_trials = draft.study, draft.open_trials()
+    study, open_trials = draft.study, draft.open_trials
     if verdict is not None and not open_trials:
-        return _final_state(draft, verdict)
+        return _final_state(study, verdict)
     if verdict is not None and verdict.stop_running:
         return StudyState(
             reason=StudyReason.RUNNING, message=f"{len(open_trials)} trials are being ended: {verdict.message}"
         )
     if study.spec.suspend or study.interrupted:
-        held = sum(trial.live is not None and trial.name not in draft.settled for trial in open_trials)
+        held = sum(draft.holds(trial) for trial in open_trials)
         words = f"{held} trials are being ended" if held else "no trial runs"
         why = "the run was interrupted" if study.interrupted else "spec.suspend is true"
         return StudyState(reason=StudyReason.SUSPENDED, message=f"{why}; {words}")
-    waits = [trial.live for trial in open_trials if trial.live is not None and trial.live.phase is Phase.WAITING]
-    running = [trial for trial in open_trials if trial.live is not None and trial.live.phase is Phase.RUNNING]
-    if waits and not running and not draft.created:
+    lives = [trial.live for trial in open_trials if trial.live is not None and draft.holds(trial)]
+    waits = [live for live in lives if live.phase is Phase.WAITING]
+    if waits and len(waits) == len(lives) and not draft.created:
         return StudyState(
             reason=StudyReason.WAITING, message=f"{len(waits)} trials wait: {waits[0].message or waits[0].reason}"
         )
@@ -274,10 +322,9 @@ def _state(draft: _Draft, verdict: Verdict | None) -> StudyState:
     return StudyState(reason=StudyReason.RUNNING, message=f"{done}{total} trials are done, {len(open_trials)} are open")
 
 
-def _final_state(draft: _Draft, verdict: Verdict) -> StudyState:
+def _final_state(study: StudySnapshot, verdict: Verdict) -> StudyState:
     results = {TrialReason.COMPLETED, TrialReason.STOPPED}
-    coming = {a.trial for a in draft.actions if isinstance(a, FinishTrial) and a.outcome in results}
-    if verdict.reason.status == "True" and not coming and not any(t.reason in results for t in draft.study.trials):
+    if verdict.reason.status == "True" and not any(t.complete and t.reason in results for t in study.trials):
         return StudyState(
             reason=StudyReason.NO_TRIAL_SUCCEEDED, message=f"{verdict.message}, but none of them has a result"
         )
@@ -285,19 +332,24 @@ def _final_state(draft: _Draft, verdict: Verdict) -> StudyState:
 
 
 def _next_deadline(draft: _Draft) -> float | None:
-    """Return seconds until a timeout or the study's duration ends something, None when nothing does."""
-    study = draft.study
+    """Return seconds until a timeout or a limit of the study ends something, None when nothing does."""
+    study, limits = draft.study, draft.study.limits
     deadlines: list[float] = []
-    if study.limits.max_seconds is not None and study.started_at is not None:
-        deadlines.append(study.limits.max_seconds - (study.now - study.started_at).total_seconds())
-    if study.limits.timeout_seconds is not None:
+    if limits.max_seconds is not None and study.started_at is not None:
+        deadlines.append(limits.max_seconds - (study.now - study.started_at).total_seconds())
+    lives = [
+        (trial, trial.live, trial.live.started_at)
+        for trial in draft.open_trials
+        if trial.live is not None and trial.live.started_at is not None and trial.live.phase is Phase.RUNNING
+    ]
+    if limits.timeout_seconds is not None:
         deadlines += [
-            study.limits.timeout_seconds - (study.now - trial.live.started_at).total_seconds()
-            for trial in study.trials
-            if trial.live is not None
-            and trial.live.started_at is not None
-            and not trial.terminal
-            and trial.stop is None
+            limits.timeout_seconds - (study.now - started).total_seconds()
+            for trial, _, started in lives
+            if trial.stop is None
         ]
+    held = sum(live.gpus for _, live, _ in lives)
+    if limits.max_gpu_seconds is not None and held > 0:
+        deadlines.append((limits.max_gpu_seconds - gpu_seconds(study)) / held)
     # The negative ones are dealt with in this very plan.
     return min((seconds for seconds in deadlines if seconds > 0), default=None)

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from seatrial.api.conditions import Condition, TrialReason, with_condition
+from seatrial.api.conditions import Condition, StudyReason, TrialReason, with_condition
 from seatrial.api.study import Best, Study, StudyStatus, TrialCounts
 from seatrial.api.trial import Trial
-from seatrial.decide.actions import StudyState
+from seatrial.decide.actions import StudyState, shorten
 from seatrial.decide.budget import gpu_seconds
 from seatrial.decide.snapshot import StudySnapshot, TrialSnapshot, format_time
 from seatrial.search.pareto import pareto_front
@@ -15,6 +15,7 @@ from seatrial.search.pareto import pareto_front
 __all__ = ["best_so_far", "build_status", "count_trials", "front"]
 
 _FRONT_KEPT = 50
+_STATE_LIMIT = 128
 
 
 def best_so_far(study: StudySnapshot) -> TrialSnapshot | None:
@@ -23,7 +24,7 @@ def best_so_far(study: StudySnapshot) -> TrialSnapshot | None:
     A trial that a rule stopped counts only while no other has a result: its value speaks of fewer steps. Ties go to the lower index.
     """
     for reason in (TrialReason.COMPLETED, TrialReason.STOPPED):
-        good = [t for t in study.trials if t.reason is reason and t.complete and all(v <= 0 for v in t.violations)]
+        good = [trial for trial in study.trials if trial.reason is reason and _is_good(trial)]
         if good:
             return min(good, key=lambda trial: (trial.values[0], trial.index))
     return None
@@ -31,11 +32,7 @@ def best_so_far(study: StudySnapshot) -> TrialSnapshot | None:
 
 def front(study: StudySnapshot) -> tuple[TrialSnapshot, ...]:
     """Return the Pareto front of the completed trials that keep all constraints, by the first objective."""
-    good = [
-        t
-        for t in study.trials
-        if t.reason is TrialReason.COMPLETED and t.complete and all(v <= 0 for v in t.violations)
-    ]
+    good = [trial for trial in study.trials if trial.reason is TrialReason.COMPLETED and _is_good(trial)]
     if not good:
         return ()
     chosen = [good[i] for i in pareto_front([[v for v in t.values if v is not None] for t in good])]
@@ -81,12 +78,12 @@ def build_status(
     points = front(snapshot) if len(snapshot.signs) > 1 else ()
     winner = points[0] if points else best_so_far(snapshot)
     if recommended is not None and not points:
-        winner = snapshot.trials[recommended]
+        winner = _eligible(snapshot, recommended) or winner
     condition = Condition(
         type="Succeeded",
         status=state.reason.status,
         reason=state.reason.value,
-        message=state.message[:1024],
+        message=shorten(state.message),
         last_transition_time=format_time(now),
         observed_generation=study.metadata.generation,
     )
@@ -100,7 +97,33 @@ def build_status(
         start_time=old.start_time or (format_time(now) if snapshot.trials else None),
         completion_time=(old.completion_time or format_time(now)) if terminal else None,
         gpu_hours=round(gpu_seconds(snapshot) / 3600, 6),
+        progress=_progress(snapshot),
+        best_value=f"{snapshot.signs[0] * winner.values[0] + 0.0:.6g}"
+        if winner and winner.values[0] is not None
+        else "",
+        state=_state(state),
     )
+
+
+def _is_good(trial: TrialSnapshot) -> bool:
+    """Whether it has a result that keeps all constraints."""
+    ended = trial.reason is TrialReason.COMPLETED or trial.reason is TrialReason.STOPPED
+    return ended and trial.complete and all(violation <= 0 for violation in trial.violations)
+
+
+def _eligible(study: StudySnapshot, index: int) -> TrialSnapshot | None:
+    """Return the trial that an algorithm recommends, None when it cannot be the winner."""
+    return next((trial for trial in study.trials if trial.index == index and _is_good(trial)), None)
+
+
+def _progress(study: StudySnapshot) -> str:
+    ended, limit = sum(trial.terminal for trial in study.trials), study.limits.max_trials
+    return f"{ended}/{limit}" if limit is not None else str(ended)
+
+
+def _state(state: StudyState) -> str:
+    words = f"{state.reason.value}: {state.message}" if state.reason is StudyReason.WAITING else state.reason.value
+    return shorten(words, _STATE_LIMIT)
 
 
 def _best(study: StudySnapshot, trial: TrialSnapshot, trials: Mapping[str, Trial]) -> Best:
@@ -108,7 +131,7 @@ def _best(study: StudySnapshot, trial: TrialSnapshot, trials: Mapping[str, Trial
     return Best(
         trial=trial.name,
         index=trial.index,
-        values=[sign * value for sign, value in zip(study.signs, trial.values, strict=True) if value is not None],
+        values=[sign * value + 0.0 for sign, value in zip(study.signs, trial.values, strict=True) if value is not None],
         assignment=trial.assignment,
         checkpoint=checkpoint.path if checkpoint else None,
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from seatrial.api.algorithm import AlgorithmName
+from seatrial.api.conditions import TrialReason
 from seatrial.api.study import StudySpec
 from seatrial.decide.snapshot import StudySnapshot
 from seatrial.search.base import Algorithm, Exhausted, History
@@ -50,11 +51,18 @@ def initial_assignments(spec: StudySpec, space: SearchSpace) -> tuple[Assignment
 
 
 def propose(study: StudySnapshot, *, space: SearchSpace, algorithm: Algorithm, count: int) -> Proposals:
-    """Return up to *count* trials to create next."""
+    """Return up to *count* trials to create next.
+
+    Fewer come back where a lost record left a gap between the indices: it is filled first.
+    """
     history = study.history()
+    room = study.free_indices
+    count = count if room is None else min(count, room)
     known: dict[Key, str] = {}
     for trial in study.trials:
-        known.setdefault(space.key(trial.assignment), trial.name)
+        # A cancelled trial has no result to take over.
+        if trial.reason is not TrialReason.CANCELLED and trial.index < history.next_index:
+            known.setdefault(space.key(trial.assignment), trial.name)
     initial = initial_assignments(study.spec, space)
     found: list[Proposal] = []
     exhausted: Exhausted | None = None

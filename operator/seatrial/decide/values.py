@@ -5,9 +5,18 @@ from collections.abc import Mapping, Sequence
 
 from seatrial.api.study import Constraint, Goal, Objective, Summary
 from seatrial.decide.attempts import FinalMetric, Report
-from seatrial.decide.curves import Curve, Curves
+from seatrial.decide.curves import Curve, Curves, Point
 
-__all__ = ["minimised", "parse_number", "read_objective", "read_values", "read_violations", "stated", "write_number"]
+__all__ = [
+    "minimised",
+    "parse_number",
+    "read_finals",
+    "read_objective",
+    "read_values",
+    "read_violations",
+    "stated",
+    "write_number",
+]
 
 
 def minimised(objective: Objective, value: float) -> float:
@@ -23,15 +32,37 @@ def stated(objective: Objective, value: float) -> float:
 def read_objective(objective: Objective, curves: Curves, report: Report | None) -> float | None:
     """Return the objective's value as the user states it, None when it was never reported.
 
-    The final message counts where it knows a later step than the curve: a scrape may have missed the last report.
+    The final message counts where it knows more than the curve: a scrape may have missed the last report, and a message that
+    names no step is a program's last word. A last value that is not finite is the value, whatever the summary: such a training
+    has diverged, and its earlier values are of no use.
     """
-    curve = curves.get(objective.metric)
+    curve = curves.get(objective.metric) or Curve()
     final = _final(report, objective.metric)
-    if curve is None or curve.last is None:
-        return None if final is None else _of_message(objective, final)
-    if final is not None and (final.last_step is None or final.last_step > (curve.step or 0)):
-        return _of_message(objective, final)
-    return _of_curve(objective, curve)
+    newest = curve.last
+    if final is not None and newest is not None and not _is_later(final, newest):
+        final = None
+    if final is None and newest is None:
+        return None
+    last = final.last if final is not None else newest.value if newest is not None else math.nan
+    if not math.isfinite(last):
+        return last
+    match objective.summary:
+        case Summary.BEST:
+            return _best(objective, curve, final)
+        case Summary.MEAN:
+            return _mean(objective, curve, final)
+        case Summary.LAST:
+            return last
+
+
+def read_finals(curves: Curves, report: Report | None) -> dict[str, float]:
+    """Return the last value of every metric, by the same choice between curve and message as :func:`read_objective`."""
+    found = {name: curve.points[-1].value for name, curve in curves.items() if curve.points}
+    for final in report.metrics if report else ():
+        newest = curves[final.name].last if final.name in curves else None
+        if newest is None or _is_later(final, newest):
+            found[final.name] = final.last
+    return found
 
 
 def read_values(objectives: Sequence[Objective], curves: Curves, report: Report | None) -> tuple[float | None, ...]:
@@ -72,19 +103,23 @@ def _final(report: Report | None, metric: str) -> FinalMetric | None:
     return next((m for m in report.metrics if m.name == metric), None) if report else None
 
 
-def _of_message(objective: Objective, final: FinalMetric) -> float:
-    if objective.summary is Summary.BEST:
-        best = final.high if objective.goal is Goal.MAXIMIZE else final.low
-        return final.last if best is None else best
-    return final.last
+def _is_later(final: FinalMetric, newest: Point) -> bool:
+    return final.last_step is None or final.last_step > newest.step
 
 
-def _of_curve(objective: Objective, curve: Curve) -> float:
-    last = curve.points[-1]
-    if objective.summary is Summary.BEST:
-        best = last.high if objective.goal is Goal.MAXIMIZE else last.low
-        return best if math.isfinite(best) else math.nan
-    if objective.summary is Summary.MEAN:
-        window = curve.tail[-objective.window :]
-        return math.fsum(window) / len(window) if all(map(math.isfinite, window)) and window else math.nan
-    return last.value
+def _best(objective: Objective, curve: Curve, final: FinalMetric | None) -> float:
+    """Return the best of all finite values that curve and message tell of; there is at least one."""
+    told = [] if final is None else [final.last, final.low, final.high]
+    newest = curve.last
+    told += [] if newest is None else [newest.low, newest.high]
+    values = [value for value in told if value is not None and math.isfinite(value)]
+    return max(values) if objective.goal is Goal.MAXIMIZE else min(values)
+
+
+def _mean(objective: Objective, curve: Curve, final: FinalMetric | None) -> float:
+    """Return the mean of the last reports; a message without steps is no report of its own where there is a curve."""
+    values = list(curve.tail)
+    if final is not None and (not values or final.last_step is not None):
+        values.append(final.last)
+    window = values[-objective.window :]
+    return math.fsum(window) / len(window) if all(map(math.isfinite, window)) else math.nan

@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 
 from seatrial.api.study import StudySpec
 from seatrial.decide.rules.asha import build_asha
-from seatrial.decide.rules.base import Cohort, Judgement, Pass, Rule, Stop
+from seatrial.decide.rules.base import Cohort, Judgement, Pass, Rule, Standings, Stop
 from seatrial.decide.rules.median import build_median
 from seatrial.decide.rules.patience import build_patience
 from seatrial.decide.rules.percentile import build_percentile
 
-__all__ = ["RULES", "Cohort", "Judgement", "Pass", "Rule", "Stop", "build_rule", "rungs"]
+__all__ = ["RULES", "Cohort", "Judgement", "Pass", "Rule", "Standings", "Stop", "build_rule", "rungs"]
 
 RULES: Mapping[str, Callable[[StudySpec], Rule]] = {
     "median": build_median,

@@ -6,13 +6,14 @@ best ``max(1, floor(n / eta))`` of the n trials that have reached it so far, its
 """
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
+from functools import cache
 
 from seatrial.api.stopping import AshaSettings
-from seatrial.api.study import StudySpec
+from seatrial.api.study import StudySpec, Summary
 from seatrial.decide.actions import StopReason
-from seatrial.decide.curves import Point
-from seatrial.decide.rules.base import Cohort, Judgement, Pass, Stop
+from seatrial.decide.rules.base import Cohort, Judgement, Measure, Pass, Stop
 from seatrial.decide.snapshot import TrialSnapshot
 
 __all__ = ["Asha", "build_asha", "places", "rung_steps"]
@@ -21,6 +22,7 @@ __all__ = ["Asha", "build_asha", "places", "rung_steps"]
 _FAR = 1_000_000_000
 
 
+@cache
 def rung_steps(*, min_step: int, eta: int, max_step: int | None) -> tuple[int, ...]:
     """Return the rungs below *max_step*: at the last step there is nothing left to stop."""
     steps, step = [], min_step
@@ -42,6 +44,7 @@ class Asha:
     eta: int
     min_step: int
     best_so_far: bool
+    max_step: int | None = None
 
     def rungs(self, max_step: int | None) -> tuple[int, ...]:
         """Return the rungs below *max_step*."""
@@ -50,15 +53,15 @@ class Asha:
     def judge(self, trial: TrialSnapshot, cohort: Cohort) -> Judgement:
         """Judge the trial at the lowest rung that it has reached and was not judged at."""
         passed = -1 if trial.rung is None else trial.rung
-        due = [rung for rung in self.rungs(None) if passed < rung <= (trial.curve.step or 0)]
-        if not due:
+        reached = trial.curve.step or 0
+        rung = next((rung for rung in self.rungs(self.max_step) if passed < rung <= reached), None)
+        if rung is None:
             return None
-        rung = due[0]
-        ranking = sorted((self._value(point), name) for name, point in cohort.at(rung))
-        place, own = next((i, value) for i, (value, name) in enumerate(ranking, 1) if name == trial.name)
-        keep = places(len(ranking), self.eta)
-        # A tie with the last place that goes on goes on too: equal values give no ground to prefer the earlier name.
-        if own <= ranking[keep - 1][0] and math.isfinite(own):
+        measure = Measure.BEST if self.best_so_far else Measure.VALUE
+        ranking, own = cohort.numbers(rung, measure), cohort.own(trial, rung, measure)
+        place, keep = bisect_left(ranking, own) + 1, places(len(ranking), self.eta)
+        # A tie with the last place that goes on goes on too: equal values give no ground to prefer one.
+        if own <= ranking[keep - 1] and math.isfinite(own):
             return Pass(
                 rung=rung,
                 message=f"at step {rung}: {cohort.show(own)} is number {place} of {len(ranking)}; the best {keep} go on",
@@ -68,12 +71,13 @@ class Asha:
             message=f"at step {rung}: {cohort.show(own)} is number {place} of {len(ranking)}, and only the best {keep} go on (eta {self.eta})",
         )
 
-    def _value(self, point: Point) -> float:
-        value = point.low if self.best_so_far else point.value
-        return value if math.isfinite(value) else math.inf
-
 
 def build_asha(spec: StudySpec) -> Asha:
     """Return the rule as the study sets it."""
     settings = (spec.stopping and spec.stopping.asha) or AshaSettings()
-    return Asha(eta=settings.eta, min_step=settings.min_step, best_so_far=spec.objectives[0].summary.value == "best")
+    return Asha(
+        eta=settings.eta,
+        min_step=settings.min_step,
+        best_so_far=spec.objectives[0].summary is Summary.BEST,
+        max_step=spec.steps.max if spec.steps else None,
+    )

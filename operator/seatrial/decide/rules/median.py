@@ -4,14 +4,12 @@ Source: Golovin et al. 2017, "Google Vizier", section 3.2.2: a trial is stopped 
 strictly worse than the median of the running averages, up to s, of the other trials that reached s.
 """
 
-import math
-import statistics
 from dataclasses import dataclass
 
 from seatrial.api.stopping import MedianSettings
 from seatrial.api.study import StudySpec
 from seatrial.decide.actions import StopReason
-from seatrial.decide.rules.base import Cohort, Judgement, Stop
+from seatrial.decide.rules.base import Cohort, Judgement, Measure, Stop
 from seatrial.decide.snapshot import TrialSnapshot
 
 __all__ = ["Median", "build_median"]
@@ -33,11 +31,11 @@ class Median:
         step, last = trial.curve.step, trial.curve.last
         if step is None or last is None or step < self.min_step:
             return None
-        means = [point.mean for name, point in cohort.at(step) if name != trial.name]
-        others = [mean if math.isfinite(mean) else math.inf for mean in means]
+        others = cohort.others(trial, step, Measure.MEAN)
         if len(others) < self.min_trials:
             return None
-        median = statistics.median(others)
+        # They are sorted: two looks instead of sorting ten thousand numbers again for each running trial.
+        median = (others[(len(others) - 1) // 2] + others[len(others) // 2]) / 2
         if not last.low > median:
             return None
         return Stop(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from seatrial.api.stopping import PercentileSettings
 from seatrial.api.study import StudySpec
 from seatrial.decide.actions import StopReason
-from seatrial.decide.rules.base import Cohort, Judgement, Stop
+from seatrial.decide.rules.base import Cohort, Judgement, Measure, Stop
 from seatrial.decide.snapshot import TrialSnapshot
 
 __all__ = ["Percentile", "build_percentile", "percentile"]
@@ -46,7 +46,7 @@ class Percentile:
         step, last = trial.curve.step, trial.curve.last
         if step is None or last is None or step < self.min_step:
             return None
-        others = [point.low for name, point in cohort.at(step) if name != trial.name]
+        others = cohort.others(trial, step, Measure.BEST)
         if len(others) < self.min_trials:
             return None
         bar = percentile(others, self.percent)
