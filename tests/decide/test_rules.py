@@ -73,6 +73,13 @@ def test_a_trial_that_reports_coarsely_is_judged_at_the_lowest_rung_by_its_first
     assert verdict == Pass(rung=1, message="at step 1: 0.45 is number 1 of 2; the best 1 go on")
 
 
+def test_the_last_step_of_a_training_is_no_rung():
+    rule = build_rule(a_study(stopping={"rule": "asha"}, steps={"max": 27}).spec)
+    trial = running(1, [(1, 0.9), (27, 0.8)], rung=9)
+
+    assert judge(rule, trial, running(0, [(1, 0.1), (27, 0.1)])) is None
+
+
 def test_values_that_are_not_finite_never_pass():
     assert isinstance(judge(ASHA, running(0, [(1, math.nan)])), Stop)
 
