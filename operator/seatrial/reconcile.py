@@ -10,10 +10,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
-from seatrial.api.conditions import find_condition
+from seatrial.api.conditions import TrialReason, find_condition
+from seatrial.api.meta import Metadata
 from seatrial.api.study import Study, StudyStatus
-from seatrial.api.trial import Trial, reason_of
+from seatrial.api.trial import Origin, Trial, TrialSpec, TrialStatus, reason_of
 from seatrial.decide.actions import (
     Action,
     CreateTrials,
@@ -25,7 +27,7 @@ from seatrial.decide.actions import (
     StartAttempt,
     StopAttempt,
 )
-from seatrial.decide.attempts import Phase
+from seatrial.decide.attempts import Attempt, Phase
 from seatrial.decide.curves import Curves
 from seatrial.decide.lifecycle import (
     Seen,
@@ -38,7 +40,7 @@ from seatrial.decide.lifecycle import (
     status_stopping,
 )
 from seatrial.decide.planner import plan_study
-from seatrial.decide.rules import rungs
+from seatrial.decide.rules import Standings, rungs
 from seatrial.decide.snapshot import Snapshotter, StudySnapshot
 from seatrial.decide.status import build_status
 from seatrial.decide.suggest import Proposals, propose
@@ -71,6 +73,29 @@ class Look:
     moved: bool
 
 
+@dataclass(slots=True, kw_only=True)
+class _Pass:
+    """What one pass works on.
+
+    Attributes:
+        trials: Records by name, kept up to date with what the pass writes.
+        attempts: Newest attempts by name of the trial.
+        strangers: Names for which there is an attempt but no record; nothing new may take such a name yet.
+    """
+
+    study: Study
+    trials: dict[str, Trial]
+    attempts: Mapping[str, Attempt]
+    curves: Mapping[str, Curves]
+    strangers: frozenset[str]
+    snapshot: StudySnapshot
+
+    def seen(self, name: str) -> Seen:
+        """Return what is known of a trial's attempt."""
+        attempt = self.attempts.get(name)
+        return Seen() if attempt is None else Seen(attempt=attempt, curves=dict(self.curves.get(name, {})))
+
+
 class Reconciler:
     """Brings one study forward, one pass at a time."""
 
@@ -98,62 +123,62 @@ class Reconciler:
         self._store, self._runner, self._metrics, self._clock = store, runner, metrics, clock
         self._observer = observer
         self._snapshotter = Snapshotter()
+        self._standings = Standings()
         self._study: Study | None = None
         self._search: tuple[SearchSpace, Algorithm] | None = None
         self._exhausted: Exhausted | None = None
         self._recommended: tuple[int, int | None] | None = None
-        self._written: StudyStatus | None = None
 
     async def run(self, *, interrupted: bool = False) -> Look | None:
         """Make one pass; None when the study does not exist (any more).
 
         Args:
             interrupted: Lay everything down for a later run.
+
+        Raises:
+            TransientError: If the world was not ready. What was done until then stands, and the next pass goes on from there.
         """
         study = await self._store.read_study(self._key)
         if study is None:
             return None
         self._forget_if_edited(study)
-        trials, seen, snapshot = await self._observe(study, interrupted=interrupted)
-        plan = plan_study(snapshot)
-        await self._repeat_stops(study, trials, snapshot)
+        now = await self._observe(study, interrupted=interrupted)
+        plan = plan_study(now.snapshot, self._standings)
+        await self._repeat_stops(now)
+        moved = False
         for action in plan.actions:
-            await self._apply(study, trials, seen, snapshot, action)
+            moved |= await self._apply(now, action)
             logger.info("Applied %s", type(action).__name__, extra={"study": self._key.name, "action": action})
             self._observer(action)
-        status = await self._write_status(study, plan, interrupted=interrupted)
+        status = await self._write_status(now, plan, interrupted=interrupted)
         return Look(
             study=study.model_copy(update={"status": status}),
-            snapshot=snapshot,
-            curves={name: known.curves for name, known in seen.items() if known.curves},
+            snapshot=now.snapshot,
+            curves={name: curves for name, curves in now.curves.items() if curves and name in now.attempts},
             plan=plan,
-            moved=bool(plan.actions),
+            moved=moved,
         )
 
     # ---- observe ---------------------------------------------------------------------------------------------------
 
     def _forget_if_edited(self, study: Study) -> None:
-        if self._study is None or self._study.spec != study.spec:
+        known = self._study
+        if known is None or (known.spec is not study.spec and known.spec != study.spec):
             self._search, self._exhausted, self._recommended = None, None, None
         self._study = study
 
-    async def _observe(
-        self, study: Study, *, interrupted: bool
-    ) -> tuple[dict[str, Trial], dict[str, Seen], StudySnapshot]:
+    async def _observe(self, study: Study, *, interrupted: bool) -> _Pass:
         records = await self._store.read_trials(self._key)
-        attempts = dict(await self._runner.observe(study))
         trials = {trial.metadata.name: trial for trial in records}
-        # A crash may have left an attempt whose result is already stored.
+        attempts = dict(await self._runner.observe(study))
+        strangers = frozenset(attempts.keys() - trials.keys())
         for name, attempt in list(attempts.items()):
-            trial = trials.get(name)
-            if (
-                trial is not None
-                and attempt.phase in {Phase.EXITED, Phase.LOST}
-                and attempt.number < trial.status.attempt
-            ):
-                await self._runner.release(study, trial, attempt.number)
+            trial = trials.get(name) or _stranger(study, name)
+            # Left over by a crash (its result is stored, its trial tried again) or by a record that was lost.
+            if name in strangers or reason_of(trial).terminal or attempt.number < trial.status.attempt:
+                await self._clear_away(study, trial, attempt)
                 del attempts[name]
-        curves = await self._metrics.read(study, attempts)
+        curves = await self._metrics.read(study, attempts) if attempts else {}
         snapshot = self._snapshotter.build(
             study=study,
             trials=records,
@@ -163,95 +188,101 @@ class Reconciler:
             exhausted=self._exhausted,
             interrupted=interrupted,
         )
-        for name, left in attempts.items():
-            record = trials.get(name)
-            if record is not None and reason_of(record).terminal:
-                await self._end(study, record, left.number, ended=left.phase in {Phase.EXITED, Phase.LOST})
-        seen = {name: Seen(attempt=attempt, curves=dict(curves.get(name, {}))) for name, attempt in attempts.items()}
-        return trials, seen, snapshot
+        return _Pass(
+            study=study, trials=trials, attempts=attempts, curves=curves, strangers=strangers, snapshot=snapshot
+        )
 
-    async def _end(self, study: Study, trial: Trial, number: int, *, ended: bool) -> None:
-        """Clear away an attempt of a trial that is over."""
-        if ended:
-            await self._runner.release(study, trial, number)
+    async def _clear_away(self, study: Study, trial: Trial, attempt: Attempt) -> None:
+        if attempt.phase in {Phase.EXITED, Phase.LOST}:
+            await self._runner.release(study, trial, attempt.number)
         else:
-            await self._runner.stop(study, trial, number)
+            await self._runner.stop(study, trial, attempt.number)
 
-    async def _repeat_stops(self, study: Study, trials: dict[str, Trial], snapshot: StudySnapshot) -> None:
+    async def _repeat_stops(self, now: _Pass) -> None:
         """Ask again for stops that are recorded: a crash may have come between the record and the request."""
-        for trial in snapshot.trials:
-            if trial.stop is not None and trial.live is not None and trial.live.phase in {Phase.RUNNING, Phase.WAITING}:
-                await self._runner.stop(study, trials[trial.name], trial.live.number)
+        for name, attempt in now.attempts.items():
+            stopping = find_condition(now.trials[name].status.conditions, "Stopping")
+            if stopping is not None and attempt.phase in {Phase.RUNNING, Phase.WAITING}:
+                await self._runner.stop(now.study, now.trials[name], attempt.number)
 
     # ---- apply -----------------------------------------------------------------------------------------------------
 
-    async def _apply(
-        self, study: Study, trials: dict[str, Trial], seen: dict[str, Seen], snapshot: StudySnapshot, action: Action
-    ) -> None:
-        now = self._clock.now()
+    async def _apply(self, now: _Pass, action: Action) -> bool:
+        """Do one thing; return whether it changed anything."""
         if isinstance(action, CreateTrials):
-            await self._create(study, trials, snapshot, action.count)
-            return
-        trial = trials[action.trial]
-        known = seen.get(action.trial, Seen())
+            return await self._create(now, action.count)
+        trial, seen, time = now.trials[action.trial], now.seen(action.trial), self._clock.now()
         match action:
             case StartAttempt():
-                await self._runner.start(study, trial, action.attempt)
+                await self._runner.start(now.study, trial, action.attempt)
             case StopAttempt():
-                trial = await self._store.update_trial(self._key, trial, status_stopping(trial, action, now))
-                await self._runner.stop(study, trial, action.attempt)
+                trial = await self._store.update_trial(self._key, trial, status_stopping(trial, action, time))
+                await self._runner.stop(now.study, trial, action.attempt)
             case PassRung():
                 trial = await self._store.update_trial(self._key, trial, status_passed(trial, action))
             case RecordPhase():
-                trial = await self._store.update_trial(self._key, trial, status_phase(trial, action, known, now))
+                trial = await self._store.update_trial(self._key, trial, status_phase(trial, action, seen, time))
             case RequeueTrial():
-                trial = await self._store.update_trial(self._key, trial, status_requeued(trial, action, known, now))
-                await self._runner.release(study, trial, action.attempt)
+                trial = await self._store.update_trial(self._key, trial, status_requeued(trial, action, seen, time))
+                await self._release(now, trial)
             case FinishTrial():
-                trial = await self._finish(study, trials, trial, known, action)
-        trials[action.trial] = trial
+                status = self._final_status(now, trial, seen, action, time)
+                trial = await self._store.update_trial(self._key, trial, status)
+                await self._release(now, trial)
+        now.trials[action.trial] = trial
+        return True
 
-    async def _finish(
-        self, study: Study, trials: dict[str, Trial], trial: Trial, seen: Seen, action: FinishTrial
-    ) -> Trial:
-        now = self._clock.now()
-        if trial.spec.reuse_of in trials and seen.attempt is None:
-            status = status_reused(trial, trials[trial.spec.reuse_of], action, now)
-        else:
-            status = status_finished(trial, action, study.spec, seen, rungs(study.spec), now)
-        trial = await self._store.update_trial(self._key, trial, status)
-        if seen.attempt is not None and seen.attempt.phase in {Phase.EXITED, Phase.LOST}:
-            await self._runner.release(study, trial, seen.attempt.number)
-        return trial
+    def _final_status(self, now: _Pass, trial: Trial, seen: Seen, action: FinishTrial, time: datetime) -> TrialStatus:
+        original = now.trials.get(trial.spec.reuse_of or "")
+        if action.outcome is TrialReason.REUSED and original is not None:
+            return status_reused(trial, original, action, time)
+        return status_finished(trial, action, now.study.spec, seen, rungs(now.study.spec), time)
 
-    async def _create(self, study: Study, trials: dict[str, Trial], snapshot: StudySnapshot, count: int) -> None:
+    async def _release(self, now: _Pass, trial: Trial) -> None:
+        """Let go of an attempt that ended: its result is stored."""
+        attempt = now.attempts.get(trial.metadata.name)
+        if attempt is not None and attempt.phase in {Phase.EXITED, Phase.LOST}:
+            await self._runner.release(now.study, trial, attempt.number)
+
+    async def _create(self, now: _Pass, count: int) -> bool:
         """Ask for trials on the newest history, record each, and start it."""
-        fresh = self._snapshotter.build(
-            study=study, trials=list(trials.values()), attempts={}, curves={}, now=snapshot.now, exhausted=None
+        snapshot = self._snapshotter.build(
+            study=now.study, trials=_by_index(now.trials), attempts={}, curves={}, now=now.snapshot.now
         )
-        found = await self._ask(study, fresh, count)
+        if f"{self._key.name}-{snapshot.next_index}" in now.strangers:
+            # An attempt that nobody asked for has that name and has to be gone first.
+            return False
+        found = await self._ask(now.study, snapshot, count)
         self._exhausted = found.exhausted
         for proposal in found.proposals:
-            trial = await self._store.create_trial(self._key, new_trial(study, proposal, self._clock.now()))
-            trials[trial.metadata.name] = trial
+            if f"{self._key.name}-{proposal.index}" in now.strangers:
+                break
+            trial = await self._store.create_trial(self._key, new_trial(now.study, proposal, self._clock.now()))
+            now.trials[trial.metadata.name] = trial
+            if trial.spec.assignment != proposal.assignment:
+                # Somebody else had created it: what was proposed beside it was proposed without knowing it.
+                break
             if trial.spec.reuse_of is None:
-                await self._runner.start(study, trial, trial.status.attempt)
+                await self._runner.start(now.study, trial, trial.status.attempt)
+        return bool(found.proposals) or found.exhausted is not None
 
     async def _ask(self, study: Study, snapshot: StudySnapshot, count: int) -> Proposals:
-        if self._search is None:
-            space = build_space(study.spec.parameters)
-            self._search = space, build_algorithm(study.spec, space)
-        space, algorithm = self._search
+        space, algorithm = self._built(study)
         # A model may think for a second; trials must be watched meanwhile.
         return await asyncio.to_thread(propose, snapshot, space=space, algorithm=algorithm, count=count)
 
+    def _built(self, study: Study) -> tuple[SearchSpace, Algorithm]:
+        if self._search is None:
+            space = build_space(study.spec.parameters)
+            self._search = space, build_algorithm(study.spec, space)
+        return self._search
+
     # ---- status ----------------------------------------------------------------------------------------------------
 
-    async def _write_status(self, study: Study, plan: Plan, *, interrupted: bool) -> StudyStatus:
-        records = await self._store.read_trials(self._key)
+    async def _write_status(self, now: _Pass, plan: Plan, *, interrupted: bool) -> StudyStatus:
         snapshot = self._snapshotter.build(
-            study=study,
-            trials=records,
+            study=now.study,
+            trials=_by_index(now.trials),
             attempts={},
             curves={},
             now=self._clock.now(),
@@ -262,28 +293,33 @@ class Reconciler:
         if self._exhausted is not None and not state.reason.terminal and all(t.terminal for t in snapshot.trials):
             # The plan did not know yet that there is nothing more to try.
             state = plan_study(snapshot).state
-        terminal = state.reason.terminal
         status = build_status(
-            study=study,
+            study=now.study,
             snapshot=snapshot,
-            trials={trial.metadata.name: trial for trial in records},
+            trials=now.trials,
             state=state,
-            recommended=await self._recommend(study, snapshot) if terminal else None,
+            recommended=await self._recommend(now.study, snapshot) if state.reason.terminal else None,
             now=self._clock.now(),
         )
-        if status != study.status:
+        if status != now.study.status:
             await self._store.update_study(self._key, status)
         return status
 
     async def _recommend(self, study: Study, snapshot: StudySnapshot) -> int | None:
         """Return the algorithm's choice of the winner; computed once for a finished study."""
-        old = find_condition(study.status.conditions, "Succeeded") if study.status else None
-        if old is not None and old.status != "Unknown" and study.status is not None:
+        if snapshot.completed_at is not None and study.status is not None:
             return study.status.best.index if study.status.best else None
         if self._recommended is None or self._recommended[0] != len(snapshot.trials):
-            if self._search is None:
-                space = build_space(study.spec.parameters)
-                self._search = space, build_algorithm(study.spec, space)
-            choice = await asyncio.to_thread(self._search[1].recommend, snapshot.history())
+            choice = await asyncio.to_thread(self._built(study)[1].recommend, snapshot.history())
             self._recommended = len(snapshot.trials), choice
         return self._recommended[1]
+
+
+def _by_index(trials: Mapping[str, Trial]) -> list[Trial]:
+    return sorted(trials.values(), key=lambda trial: trial.spec.index)
+
+
+def _stranger(study: Study, name: str) -> Trial:
+    """Return a stand-in for the record of an attempt that has none."""
+    spec = TrialSpec(study=study.metadata.name, index=0, assignment={}, seed=0, origin=Origin(algorithm=""))
+    return Trial(metadata=Metadata(name=name, namespace=study.metadata.namespace), spec=spec)
