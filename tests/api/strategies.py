@@ -175,7 +175,9 @@ def changed_studies(draw: st.DrawFn) -> Tree:
     """Valid studies with one to four places replaced, removed, renamed, repeated or moved."""
     tree = copy.deepcopy(draw(studies()))
     for _ in range(draw(st.integers(1, 4))):
-        places = [*_places(tree["spec"], ("spec",)), ("metadata", "name")]
+        places = [*_places(tree["spec"], ("spec",)), *_places(tree["metadata"], ("metadata",))]
+        if not places:
+            break
         *up, last = draw(st.sampled_from(places))
         owner: Any = tree
         for part in up:

@@ -221,7 +221,7 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
             "spec.algorithm.name": "cmaes",
         },
         [
-            "spec.algorithm.name is cmaes, but cmaes takes one objective and there are 2; use one of: grid, random, sobol, tpe, nsga2",
+            "spec.algorithm.name is cmaes, but cmaes takes one objective and there are 2; use one of: auto, grid, random, sobol, tpe, nsga2",
         ],
     ),
     (

@@ -27,6 +27,8 @@ def build_schema(model: type[BaseModel], *, without: Set[str] = frozenset()) -> 
         ValueError: If the model cannot be said in a structural schema: it recurses, or a string or list has no bound.
     """
     source = model.model_json_schema(by_alias=True, mode="validation")
+    if "$ref" in source:  # pydantic refers to the root only when something in it does
+        raise ValueError(f"{model.__name__} contains itself; a structural schema cannot")
     definitions = source.pop("$defs", {})
     source["properties"] = {name: child for name, child in source["properties"].items() if name not in without}
     return _Converter(definitions).convert(source, model.__name__, ())
