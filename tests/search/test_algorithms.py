@@ -289,6 +289,17 @@ def test_tpe_honours_outcome_constraints():
     assert np.median([s.assignment["x"] for s in answer.suggestions]) > 0.45
 
 
+def test_tpe_copes_with_several_objectives_of_any_size():
+    space = SearchSpace([Float(name="x", low=0.0, high=1.0)])
+    extremes = [(0.0, 1e300, -1e300), (1e300, 0.0, 1.0), (-1e300, 1e300, 1e300), (0.0, 0.0, 0.0)]
+    evaluated = tuple(trial(i, *extremes[i % 4], assignment={"x": i / 30}) for i in range(30))
+
+    with np.errstate(all="raise"):
+        answer = build_tpe(space, Settings(objectives=3)).ask(History(evaluated=evaluated, next_index=30), 3)
+
+    assert len({s.assignment["x"] for s in answer.suggestions}) == 3
+
+
 # ---- the table -------------------------------------------------------------------------------------------------------
 
 

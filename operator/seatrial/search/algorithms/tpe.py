@@ -7,6 +7,7 @@ infeasible without measure, pending ones as running (it takes them for bad ones,
 exist under the same condition is modelled jointly, down the tree of conditions, and only where it is active.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -41,6 +42,8 @@ __all__ = ["Tpe", "build_tpe"]
 # A study in memory is announced in the log each time it is rebuilt.
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
+# Hypervolumes multiply up to four objectives, which must not overflow.
+_LARGEST = 1e75
 _ATTEMPTS = 4
 _NAME = "replay"
 
@@ -130,12 +133,14 @@ class Tpe:
             return _running(number, params, distributions)
         pruned = trial.stopped and not trial.failed and self.objectives == 1
         violations = [float("inf")] if trial.failed else list(trial.violations)
+        limit = _LARGEST if self.objectives > 1 else math.inf
+        values = [min(max(value, -limit), limit) for value in trial.values]
         return FrozenTrial(
             number=number,
             trial_id=number,
             state=TrialState.PRUNED if pruned else TrialState.COMPLETE,
             value=None,
-            values=[0.0] * self.objectives if trial.failed else list(trial.values),
+            values=[0.0] * self.objectives if trial.failed else values,
             datetime_start=None,
             datetime_complete=None,
             params=params,
