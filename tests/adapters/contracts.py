@@ -92,7 +92,7 @@ class StoreContract:
         for index in (10, 2, 0, 1):
             await store.create_trial(key, a_record(index))
 
-        assert [0, 1, 2, 10] == [trial.spec.index for trial in await store.read_trials(key)]
+        assert [trial.spec.index for trial in await store.read_trials(key)] == [0, 1, 2, 10]
 
     async def test_creating_a_taken_name_returns_the_stored_assignment(self, store: PuttableStore):
         key = store.put_study(a_study())
@@ -136,7 +136,7 @@ class StoreContract:
         await store.update_trial(key, before[1], TrialStatus(attempt=1))
 
         after = list(await store.read_trials(key))
-        assert [True, False, True] == [old is new for old, new in zip(before, after, strict=True)]
+        assert [old is new for old, new in zip(before, after, strict=True)] == [True, False, True]
 
 
 class RunnerWorld(Protocol):
@@ -188,7 +188,7 @@ class RunnerContract:
 
         seen = (await until_ended(world, "s-0"))["s-0"]
 
-        assert (Phase.EXITED, 0, 0, "Completed") == (seen.phase, seen.exit_code, seen.number, seen.reason)
+        assert (seen.phase, seen.exit_code, seen.number, seen.reason) == (Phase.EXITED, 0, 0, "Completed")
         assert isinstance(seen.started_at, datetime)
         assert seen.finished_at is not None
         assert seen.started_at <= seen.finished_at
@@ -199,7 +199,7 @@ class RunnerContract:
 
         seen = (await until_ended(world, "s-0"))["s-0"]
 
-        assert (Phase.EXITED, 3, "Error") == (seen.phase, seen.exit_code, seen.reason)
+        assert (seen.phase, seen.exit_code, seen.reason) == (Phase.EXITED, 3, "Error")
         assert "exit code 3" in seen.message
 
     async def test_starting_again_does_nothing(self, world: RunnerWorld):
@@ -235,7 +235,7 @@ class RunnerContract:
             await world.runner.stop(world.study, a_record(0), 0)
 
         seen = (await until_ended(world, "s-0"))["s-0"]
-        assert (Phase.EXITED, 143) == (seen.phase, seen.exit_code)
+        assert (seen.phase, seen.exit_code) == (Phase.EXITED, 143)
 
     async def test_an_attempt_that_ignores_the_request_is_killed_after_its_grace_period(self, world: RunnerWorld):
         await world.runner.start(world.study, a_record(0, kind="deaf"), 0)
@@ -244,7 +244,7 @@ class RunnerContract:
         await world.runner.stop(world.study, a_record(0), 0)
 
         seen = (await until_ended(world, "s-0"))["s-0"]
-        assert (Phase.EXITED, 137, "SIGKILL") == (seen.phase, seen.exit_code, seen.reason)
+        assert (seen.phase, seen.exit_code, seen.reason) == (Phase.EXITED, 137, "SIGKILL")
 
     async def test_stopping_an_earlier_attempt_leaves_the_current_one_alone(self, world: RunnerWorld):
         await world.runner.start(world.study, a_record(0, kind="long"), 2)
@@ -270,7 +270,7 @@ class RunnerContract:
         await world.runner.start(world.study, a_record(0, kind="ok"), 1)
 
         seen = await until(world, lambda seen: seen["s-0"].phase in ENDED)
-        assert (1, 0) == (seen["s-0"].number, seen["s-0"].exit_code)
+        assert (seen["s-0"].number, seen["s-0"].exit_code) == (1, 0)
 
     async def test_a_running_attempt_cannot_be_released(self, world: RunnerWorld):
         await world.runner.start(world.study, a_record(0, kind="long"), 0)
@@ -286,7 +286,7 @@ class RunnerContract:
             await world.runner.start(world.study, a_record(index, kind=kind), 0)
 
         seen = await world.runner.observe(world.study)
-        assert [Phase.RUNNING, Phase.WAITING, Phase.WAITING] == [seen[f"s-{i}"].phase for i in range(3)]
+        assert [seen[f"s-{i}"].phase for i in range(3)] == [Phase.RUNNING, Phase.WAITING, Phase.WAITING]
         assert seen["s-1"].reason == "Insufficient"
         assert seen["s-1"].message.startswith("Insufficient ")
 
@@ -304,7 +304,7 @@ class RunnerContract:
         await world.runner.stop(world.study, a_record(1), 0)
 
         seen = (await until_ended(world, "s-1"))["s-1"]
-        assert (Phase.EXITED, 143, None) == (seen.phase, seen.exit_code, seen.started_at)
+        assert (seen.phase, seen.exit_code, seen.started_at) == (Phase.EXITED, 143, None)
         await self._clear(world, "s-0")
 
     async def test_the_curve_of_an_ended_attempt_is_complete(self, world: RunnerWorld):
@@ -313,7 +313,7 @@ class RunnerContract:
 
         curves: Curves = (await world.metrics.read(world.study, seen))["s-0"]
 
-        assert [(1, 3.0), (2, 2.0), (3, 1.0)] == [(point.step, point.value) for point in curves["loss"].points]
+        assert [(point.step, point.value) for point in curves["loss"].points] == [(1, 3.0), (2, 2.0), (3, 1.0)]
 
     async def _clear(self, world: RunnerWorld, *names: str) -> None:
         for name in names:

@@ -31,7 +31,9 @@ esac
 MACHINE = Machine(cores=4, memory_bytes=8 << 30)
 
 
-def a_local_study(*command: str, container: dict[str, object] | None = None, grace: float = 30, **spec: object) -> Study:
+def a_local_study(
+    *command: str, container: dict[str, object] | None = None, grace: float = 30, **spec: object
+) -> Study:
     """Return a study whose trials run a command."""
     written = {"name": "main", "command": list(command) or ["sh", "-c", BEHAVIOURS], **(container or {})}
     pod = {"containers": [written], "terminationGracePeriodSeconds": grace}

@@ -66,7 +66,7 @@ class TestSimulatedRunner(RunnerContract):
 class TestLocalRunner(RunnerContract):
     @pytest.fixture
     def world(self, tmp_path: Path):
-        world = LocalWorld(tmp_path, a_local_study(grace=0.3))
+        world = LocalWorld(tmp_path, a_local_study(grace=1.5))
         yield world
         world.clean()
 

@@ -15,7 +15,7 @@ import psutil
 
 from seatrial.api import wire
 
-__all__ = ["has_leader", "kill_group", "kill_strays", "measure_group", "signal_group", "signal_orphans"]
+__all__ = ["has_command", "has_leader", "kill_group", "kill_strays", "measure_group", "signal_group", "signal_orphans"]
 
 # Process start times are rounded to clock ticks, and the clock itself may be set.
 _SLACK_SECONDS = 5.0
@@ -42,6 +42,20 @@ def has_leader(leader: int | None, folder: Path) -> bool:
         return process.status() != psutil.STATUS_ZOMBIE and str(folder) in process.cmdline()
     except psutil.Error:
         return False
+
+
+def has_command(leader: int | None) -> bool:
+    """Return whether a leader has started its command, beyond the fork."""
+    if leader is None:
+        return False
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(leader)
+        own = process.cmdline()
+        for child in process.children():
+            with contextlib.suppress(psutil.Error):
+                if child.cmdline() != own:
+                    return True
+    return False
 
 
 def signal_orphans(leader: int | None, started_at: datetime, number: signal.Signals) -> None:

@@ -29,6 +29,7 @@ from pathlib import Path
 from seatrial.adapters.local import records
 from seatrial.adapters.local.files import is_locked, open_locked
 from seatrial.adapters.local.group import (
+    has_command,
     has_leader,
     kill_group,
     kill_strays,
@@ -131,11 +132,11 @@ class LiveAttempt:
             return
         self.deadline = now + self.record.grace_seconds
         records.write_stop(self.files, self.deadline)
+        # Between its trap and the start of its command the leader takes a signal that the command then never sees.
+        early = self._is_young(now) and not has_command(self._leader())
         self._signal(signal.SIGTERM)
-        written = _written_at(self.files.pid)
-        if written is None or now - written.timestamp() < _YOUNG_SECONDS:
-            # The leader may have taken the signal a moment before it started the command, which then never saw it.
-            self._signal_again_at = now + _SIGNAL_AGAIN_SECONDS
+        if early:
+            self._signal_again_at = now + min(_SIGNAL_AGAIN_SECONDS, self.record.grace_seconds / 3)
 
     def hurry(self, now: float) -> None:
         """Kill it at the next look, whatever is left of its grace period."""
@@ -143,11 +144,13 @@ class LiveAttempt:
             self.deadline = now
             records.write_stop(self.files, now)
 
-    def resume_stop(self) -> None:
+    def resume_stop(self, now: float) -> None:
         """Take up a stop that an earlier runner began."""
         self.deadline = records.read_stop(self.files)
         if self.deadline is not None and not self.ended:
             self._signal(signal.SIGTERM)
+            if self._leader() is None:
+                self._signal_again_at = now + _SIGNAL_AGAIN_SECONDS
 
     def poll(self, now: float, limits: LogLimits) -> bool:
         """Look after it; return whether it ended just now."""
@@ -188,6 +191,9 @@ class LiveAttempt:
 
     def _enforce(self, now: float) -> None:
         if self._killed:
+            if self.process is None:
+                # An orphan may have been killed before its process id was known.
+                self._signal(signal.SIGKILL)
             return
         if self._signal_again_at is not None and now >= self._signal_again_at:
             self._signal_again_at = None
@@ -217,6 +223,10 @@ class LiveAttempt:
                 signal_group(self.process.pid, number)
         else:
             signal_orphans(self._leader(), self.record.started_at, number)
+
+    def _is_young(self, now: float) -> bool:
+        written = _written_at(self.files.pid)
+        return written is None or now - written.timestamp() < _YOUNG_SECONDS
 
     def _leader(self) -> int | None:
         return self.process.pid if self.process is not None else records.read_pid(self.files)
@@ -281,7 +291,7 @@ def find_attempt(files: AttemptFiles, trial: str, number: int, now: float) -> Li
         notes=record.notes,
     )
     found = LiveAttempt(files=files, record=record, shown=shown)
-    found.resume_stop()
+    found.resume_stop(now)
     return found
 
 

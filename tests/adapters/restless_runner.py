@@ -1,0 +1,48 @@
+"""Runs a study to its end, as the command line does but without its views: ``restless_runner.py <study folder>``."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+from adapters.local_world import MACHINE, a_local_study
+from seatrial.adapters.local.claim import Claim
+from seatrial.adapters.local.clock import SystemClock
+from seatrial.adapters.local.layout import StudyDirectory
+from seatrial.adapters.local.runner import LocalRunner
+from seatrial.adapters.local.store import DirectoryStore
+from seatrial.adapters.metrics.local import LocalMetricSource
+from seatrial.api.study import Study
+from seatrial.reconcile import Reconciler
+
+TRIALS = 24
+
+
+def the_study() -> Study:
+    program = 'echo "$SEATRIAL_TRIAL.$SEATRIAL_ATTEMPT" >>ran; sleep 0.0$(( (SEATRIAL_TRIAL_INDEX * 7) % 10 )); echo "loss=$HP_x"'
+    return a_local_study("sh", "-c", program, budget={"maxTrials": TRIALS, "parallelTrials": 4})
+
+
+async def main(root: Path) -> None:
+    directory = StudyDirectory(root / "study")
+    with Claim(directory):
+        store = DirectoryStore(directory)
+        key = store.put_study(the_study())
+        runner = LocalRunner(directory, root, machine=MACHINE)
+        reconciler = Reconciler(
+            key, store=store, runner=runner, metrics=LocalMetricSource(directory), clock=SystemClock()
+        )
+        while True:
+            look = await reconciler.run()
+            assert look is not None
+            if look.plan.state.reason.terminal and not look.moved:
+                break
+            if not look.moved:
+                await runner.wait(1)
+        await runner.close()
+        store.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1])))

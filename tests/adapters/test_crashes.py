@@ -1,0 +1,270 @@
+"""SIGKILL of the runner at every interesting point: no trial is lost, none runs twice, none runs beside itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from adapters import doomed_runner, restless_runner
+from adapters.contracts import until_ended, until_running
+from adapters.local_world import LocalWorld, a_local_study
+from seatrial.adapters.local import records
+from seatrial.adapters.local.claim import Claim
+from seatrial.adapters.local.files import is_locked
+from seatrial.adapters.local.layout import StudyDirectory
+from seatrial.adapters.local.resources import Share
+from seatrial.decide.attempts import Phase
+from seatrial.errors import UsageError
+
+NOTES_ITSELF = ("sh", "-c", "echo ran >>ran; exit 0")
+WAITS = ("sh", "-c", "echo ran >>ran; while ! test -e go; do sleep 0.01; done; exit 5")
+STOPPABLE = ("sh", "-c", "trap 'exit 6' TERM; echo ran >>ran; while :; do sleep 0.01; done")
+
+BEFORE = ["share taken", "mark made", "folder made", "lock taken", "start recorded", "before the process"]
+
+
+def run_doomed(root: Path, point: str, *command: str) -> int:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    arguments = [sys.executable, doomed_runner.__file__, str(root), point, *command]
+    return subprocess.run(arguments, env=environment, check=False).returncode
+
+
+def until_true(holds: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline, "it never came about"
+        time.sleep(0.01)
+
+
+def until_pid(world: LocalWorld) -> int:
+    until_true(lambda: records.read_pid(world.files()) is not None)
+    return records.read_pid(world.files()) or 0
+
+
+@pytest.fixture
+def make(tmp_path: Path):
+    worlds: list[LocalWorld] = []
+
+    def build(*command: str, **options: object) -> LocalWorld:
+        worlds.append(LocalWorld(tmp_path, a_local_study(*command, **options)))
+        return worlds[-1]
+
+    yield build
+    for world in worlds:
+        world.clean()
+
+
+@pytest.mark.parametrize("point", BEFORE)
+async def test_a_runner_that_dies_before_the_process_starts_leaves_nothing_to_adopt(make, tmp_path: Path, point: str):
+    assert run_doomed(tmp_path, point, *NOTES_ITSELF) == -signal.SIGKILL
+    world = make(*NOTES_ITSELF)
+
+    assert await world.runner.observe(world.study) == {}
+    ended = await world.run()
+
+    assert (ended.phase, ended.exit_code, ended.number) == (Phase.EXITED, 0, 0)
+    assert (tmp_path / "ran").read_text() == "ran\n"
+
+
+async def test_a_runner_that_dies_right_after_the_start_leaves_one_run(make, tmp_path: Path):
+    assert run_doomed(tmp_path, "process started", *NOTES_ITSELF) == -signal.SIGKILL
+    world = make(*NOTES_ITSELF)
+
+    await world.start()
+    ended = (await until_ended(world, "s-0"))["s-0"]
+
+    assert (ended.phase, ended.exit_code) == (Phase.EXITED, 0)
+    assert (tmp_path / "ran").read_text() == "ran\n"
+
+
+async def test_a_running_orphan_is_adopted_and_its_exit_code_told(make, tmp_path: Path):
+    assert run_doomed(tmp_path, "running", *WAITS) == -signal.SIGKILL
+    world = make(*WAITS)
+    assert (await world.runner.observe(world.study))["s-0"].phase is Phase.RUNNING
+
+    await world.start()
+    (tmp_path / "go").touch()
+
+    ended = (await until_ended(world, "s-0"))["s-0"]
+    assert (ended.phase, ended.exit_code, ended.infrastructure) == (Phase.EXITED, 5, False)
+    assert (tmp_path / "ran").read_text() == "ran\n"
+
+
+async def test_an_orphan_that_ends_unwatched_is_told_as_if_it_had_been_watched(make, tmp_path: Path):
+    assert run_doomed(tmp_path, "running", *WAITS) == -signal.SIGKILL
+    world = make(*WAITS)
+    (tmp_path / "go").touch()
+    until_true(lambda: records.read_exit(world.files()) is not None)
+
+    ended = (await world.runner.observe(world.study))["s-0"]
+
+    assert (ended.phase, ended.exit_code) == (Phase.EXITED, 5)
+
+
+@pytest.mark.parametrize("point", ["settled", "released"])
+async def test_a_result_outlives_its_runner_until_it_is_released(make, tmp_path: Path, point: str):
+    assert run_doomed(tmp_path, point, *NOTES_ITSELF) == -signal.SIGKILL
+    world = make(*NOTES_ITSELF)
+
+    seen = await world.runner.observe(world.study)
+
+    assert [attempt.exit_code for attempt in seen.values()] == ([0] if point == "settled" else [])
+    assert (tmp_path / "ran").read_text() == "ran\n"
+
+
+async def test_a_stop_goes_on_under_the_next_runner(make, tmp_path: Path):
+    assert run_doomed(tmp_path, "stopping", *STOPPABLE) == -signal.SIGKILL
+    world = make(*STOPPABLE)
+
+    ended = (await until_ended(world, "s-0"))["s-0"]
+
+    assert (ended.phase, ended.exit_code) == (Phase.EXITED, 6)
+
+
+async def test_a_grace_period_that_ran_out_between_two_runners_is_over(make):
+    world = make("sh", "-c", "trap '' TERM; echo ran >>ran; while :; do sleep 1000; done", grace=1000)
+    await world.start()
+    await until_running(world, "s-0")
+    await world.runner.close()
+    records.write_stop(world.files(), time.time() - 1)
+
+    world.runner = world.make_runner()
+
+    ended = (await until_ended(world, "s-0"))["s-0"]
+    assert (ended.exit_code, ended.reason) == (137, "SIGKILL")
+
+
+async def test_an_attempt_that_was_killed_from_outside_while_nobody_looked_is_lost(make):
+    world = make("sleep", "1000")
+    await world.start()
+    await until_running(world, "s-0")
+    await world.runner.close()
+    pid = until_pid(world)
+    os.killpg(pid, signal.SIGKILL)
+    until_true(lambda: not is_locked(world.files().lock))
+
+    world.runner = world.make_runner()
+
+    lost = (await until_ended(world, "s-0"))["s-0"]
+    assert (lost.phase, lost.reason, lost.infrastructure, lost.exit_code) == (Phase.LOST, "Lost", True, None)
+
+
+async def test_a_leader_that_is_killed_alone_takes_its_command_along(make):
+    world = make("sh", "-c", "echo $$ >command; exec sleep 1000")
+    await world.start()
+    await until_running(world, "s-0")
+    pid = until_pid(world)
+    command = world.root / "command"
+    until_true(lambda: command.exists() and command.read_text())
+
+    os.kill(pid, signal.SIGKILL)
+
+    ended = (await until_ended(world, "s-0"))["s-0"]
+    assert (ended.exit_code, ended.reason) == (137, "SIGKILL")
+    assert not is_locked(world.files().lock)
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"startedAt": 17', b"\x00\xff garbage", b"[]"])
+async def test_a_torn_start_record_without_a_process_is_no_start(make, torn: bytes):
+    world = make(*NOTES_ITSELF)
+    files = world.files()
+    files.folder.mkdir(parents=True)
+    files.start.write_bytes(torn)
+    world.directory.open.mkdir()
+    world.directory.mark("s-0", 0).touch()
+
+    assert await world.runner.observe(world.study) == {}
+    assert (await world.run()).exit_code == 0
+
+
+@pytest.mark.parametrize("torn", ["", "13", "x\n"])
+async def test_an_exit_code_that_is_not_wholly_written_is_none(make, torn: str):
+    world = make(*NOTES_ITSELF)
+    files = world.files()
+    files.folder.mkdir(parents=True)
+    records.write_start(files, records.StartRecord(started_at=datetime.now(UTC), share=Share(), grace_seconds=1))
+    files.pid.write_text("999999999\n")
+    files.exit.write_text(torn)
+    world.directory.open.mkdir()
+    world.directory.mark("s-0", 0).touch()
+
+    lost = (await until_ended(world, "s-0"))["s-0"]
+
+    assert (lost.phase, lost.infrastructure) == (Phase.LOST, True)
+
+
+async def test_rubbish_among_the_marks_is_left_alone(make):
+    world = make(*NOTES_ITSELF)
+    world.directory.open.mkdir(parents=True)
+    for name in ("noise", "s-0.x", ".tmp", "s-7.0"):
+        (world.directory.open / name).touch()
+
+    assert await world.runner.observe(world.study) == {}
+
+
+def test_a_second_runner_is_refused_and_told_who_was_first(tmp_path: Path):
+    directory = StudyDirectory(tmp_path / "study")
+    program = (
+        "import sys, pathlib; from seatrial.adapters.local.claim import Claim; from seatrial.adapters.local.layout import StudyDirectory\n"
+        "with Claim(StudyDirectory(pathlib.Path(sys.argv[1]))): print('claimed', flush=True); sys.stdin.read()"
+    )
+    first = subprocess.Popen(
+        [sys.executable, "-c", program, str(directory.root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert first.stdout is not None
+    assert first.stdout.readline() == "claimed\n"
+
+    with pytest.raises(UsageError, match=f"process {first.pid} runs this study"), Claim(directory):
+        pass
+
+    first.communicate("")
+    with Claim(directory):
+        assert directory.lock.read_text() == f"{os.getpid()}\n"
+
+
+def test_trials_do_not_inherit_the_claim(tmp_path: Path):
+    assert run_doomed(tmp_path, "running", "sh", "-c", "echo ran >>ran; exec sleep 1000") == -signal.SIGKILL
+    world = LocalWorld(tmp_path)
+
+    try:
+        with Claim(world.directory):
+            assert is_locked(world.files().lock)
+    finally:
+        world.clean()
+
+
+def test_a_study_that_is_killed_again_and_again_runs_every_trial_once(tmp_path: Path):
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    arguments = [sys.executable, restless_runner.__file__, str(tmp_path)]
+    chance, kills = random.Random(20), 0  # noqa: S311 - no secret
+    trials = tmp_path / "study" / "trials"
+    while True:
+        runner = subprocess.Popen(arguments, env=environment)
+        try:
+            # The kills fall anywhere from the first line of Python to the last trial.
+            code = runner.wait(chance.uniform(0.3, 1.2) if kills < 10 else 60)
+            break
+        except subprocess.TimeoutExpired:
+            runner.kill()
+            runner.wait()
+            kills += 1
+
+    ran = Counter((tmp_path / "ran").read_text().split())
+    stored = [json.loads(path.read_text()) for path in trials.glob("*.json")]
+    assert code == 0
+    assert kills > 0
+    assert len(stored) == restless_runner.TRIALS
+    assert {trial["status"]["conditions"][-1]["reason"] for trial in stored} == {"Completed"}
+    assert ran == {f"s-{index}.0": 1 for index in range(restless_runner.TRIALS)}
+    assert list((tmp_path / "study" / "open").iterdir()) == []
