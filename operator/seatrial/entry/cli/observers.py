@@ -180,7 +180,8 @@ class LiveObserver(QuietObserver):
     def on_note(self, text: str) -> None:
         """Print it above the view, and show it in the last line."""
         self._note = text
-        super().on_note(text)
+        with contextlib.suppress(OSError):
+            self._console.print(Text(self._signs.text(text)))
 
     def _draw(self) -> Group:
         with self._lock:
@@ -193,6 +194,7 @@ class LiveObserver(QuietObserver):
 
 
 def _print(console: Console, text: str) -> None:
-    """Print one line; when nobody reads it any more, the run goes on in silence."""
+    """Print one line; when nobody reads it any more, the run goes on in silence (rich would end it)."""
     with contextlib.suppress(OSError):
-        console.print(Text(text), soft_wrap=True)
+        console.file.write(f"{text}\n")
+        console.file.flush()

@@ -44,7 +44,7 @@ def read_text(file: str) -> bytes:
         with path.open("rb") as stream:
             return _limited(stream, file)
     except FileNotFoundError as err:
-        raise _wrong(f"{file} does not exist{_near(path)}; check the name, from {Path.cwd()}") from err
+        raise _wrong(f"{file} does not exist; {_near(path)}") from err
     except NotADirectoryError as err:
         raise _wrong(f"{file} does not exist: a part of its path is a file") from err
     except PermissionError as err:
@@ -72,9 +72,9 @@ def _near(path: Path) -> str:
     try:
         names = [entry.name for entry in path.parent.iterdir() if entry.suffix in {".yaml", ".yml"}]
     except OSError:
-        return ""
+        names = []
     near = nearest(path.name, names)
-    return f"; did you mean {path.parent / near}?" if near else ""
+    return f"did you mean {path.parent / near}?" if near else f"check the name, from {Path.cwd()}"
 
 
 def _wrong(message: str) -> SpecError:
