@@ -186,7 +186,7 @@ def test_killed_again_and_again_while_saving_training_always_goes_on_from_a_whol
             assert state is None or state["weights"] == [state["epoch"]] * 20_000
             for epoch in trial.steps(10**9):
                 trial.report(epoch, val=epoch)
-                trial.save(epoch=epoch, weights=[epoch] * 20_000)
+                trial.save(epoch=epoch, weights=[epoch] * 20_000, now=True)
                 print(epoch, flush=True)
         """)
         assert process.stdout is not None
@@ -209,7 +209,7 @@ def test_a_full_disk_costs_the_checkpoint_but_not_the_training(trial: ATrial) ->
             trial.report(epoch, val=epoch)
             if epoch == 3:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
-            print(trial.save(weights=["x" * 20_000]) is not None)
+            print(trial.save(weights=["x" * 20_000], now=True) is not None)
     """)
 
     assert (ended.code, ended.status, ended.out.split()) == (0, "succeeded", ["True", "True", "False", "False"])
@@ -245,6 +245,56 @@ def test_an_observations_file_that_cannot_be_written_costs_nothing_but_a_word(tr
     assert ended.err.count("the observations at /dev/full cannot be written") == 1
     assert ended.message is not None
     assert "cannot be written" in ended.message["message"]
+
+
+@pytest.mark.parametrize(
+    ("line", "last"),
+    [
+        pytest.param("pass", 3000, id="to the end"),
+        pytest.param("if epoch == 2000: break", 2000, id="left by break"),
+        pytest.param("if epoch == 2000: raise ValueError", 2000, id="left by an error"),
+        pytest.param("if epoch >= 2000: open('stop', 'w').close()", None, id="told to stop"),
+    ],
+)
+def test_saves_are_put_off_in_a_quick_loop_but_never_at_rungs_nor_at_its_end(
+    trial: ATrial, line: str, last: int | None
+) -> None:
+    ended = trial.run(f"""
+        written = 0
+        trial = seatrial.start()
+        try:
+            for epoch in trial.steps(3000):
+                trial.report(epoch, val=epoch)
+                written += trial.save(epoch=epoch) is not None
+                {line}
+        except ValueError:
+            pass
+        print(3 <= written < 1500, trial.latest().step, trial.load()["epoch"])
+    """)
+
+    assert ended.message is not None
+    last = last or ended.message["step"]
+    assert ended.out.split() == ["True", str(last), str(last)]
+    assert ended.message["checkpoint"]["step"] == ended.message["step"] == last
+    assert {path.name for path in (trial.folder / "checkpoints").iterdir()} >= {"step-1", "step-3", "step-9"}
+
+
+def test_what_was_put_off_is_forgotten_when_the_next_step_may_have_changed_it(trial: ATrial) -> None:
+    ended = trial.run("""
+        trial = seatrial.start()
+        weights = [0]
+        try:
+            for epoch in trial.steps(3000):
+                weights[0] = epoch
+                if epoch == 2000:
+                    raise ValueError
+                trial.save(weights=weights)
+        except ValueError:
+            pass
+        print(trial.latest().step == trial.load()["weights"][0] < 2000)
+    """)
+
+    assert ended.out == "True\n"
 
 
 def test_own_files_become_a_checkpoint_when_the_block_ends_and_none_when_it_fails(trial: ATrial) -> None:

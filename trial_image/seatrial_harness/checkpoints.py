@@ -1,6 +1,7 @@
 """Immutable checkpoint folders: written aside, synced, sealed by a manifest of digests, renamed into place.
 
-A folder without a manifest, or whose digests differ, does not exist (docs/wire.md). Must not know what the files mean.
+Files are synced, folders are not: a rename that a power cut takes back costs one checkpoint, and syncing them would cost as much
+as all the rest. A folder without a manifest, or whose digests differ, does not exist (docs/wire.md). Must not know what the files mean.
 """
 
 import contextlib
@@ -11,8 +12,6 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-
-from seatrial_harness.files import sync_folder
 
 __all__ = ["MANIFEST", "Checkpoint", "CheckpointError", "CheckpointStore", "checkpoint_digest", "read_checkpoint"]
 
@@ -132,7 +131,6 @@ class CheckpointStore:
             file.write(json.dumps(manifest, indent=1).encode())
             file.flush()
             os.fsync(file.fileno())
-        sync_folder(folder)
         target = self.root / f"step-{step}"
         self._put_in_place(folder, target)
         return Checkpoint(step=step, digest=digest, path=target)
@@ -180,7 +178,6 @@ class CheckpointStore:
         if replaced:
             target.rename(aside)
         folder.rename(target)
-        sync_folder(self.root)
         if replaced:
             shutil.rmtree(aside, ignore_errors=True)
 

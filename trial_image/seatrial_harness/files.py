@@ -8,7 +8,7 @@ import os
 import stat
 from pathlib import Path
 
-__all__ = ["sync_folder", "write_atomically"]
+__all__ = ["write_atomically"]
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -42,14 +42,3 @@ def _write_in_place(path: Path, content: bytes) -> None:
             os.ftruncate(descriptor, len(content))
     finally:
         os.close(descriptor)
-
-
-def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable, where the file system can."""
-    # Some network file systems refuse to sync a folder; the digests still guard the reader.
-    with contextlib.suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

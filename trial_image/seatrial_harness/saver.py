@@ -21,6 +21,9 @@ __all__ = ["Restored", "Saver", "load_state"]
 
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.ESTALE})
 _REHEARSAL_LIMIT_BYTES = 64 << 20
+# Saving may cost half a percent of the training; rungs and the end of the loop are saved besides.
+_PAUSE_PER_COST = 200
+_LONGEST_PAUSE_SECONDS = 60.0
 
 
 class Restored(dict[str, Any]):
@@ -54,20 +57,42 @@ class Saver:
         self._notices = notices
         self._before = before
         self._rehearsed = False
+        self._next_write = 0.0
+        self._pending: tuple[int, int, Mapping[str, object]] | None = None
         self.quiet = quiet
         self.newest: Checkpoint | None = None
         self.restored: Checkpoint | None = None
 
+    def offer(self, step: int, keep: int, state: Mapping[str, object]) -> Checkpoint | None:
+        """Save a state unless the last save is too young; :meth:`settle` makes up for it at the end of the loop."""
+        if step not in self._rungs and time.perf_counter() < self._next_write:
+            self._pending = (step, keep, state)
+            return None
+        return self.save(step, keep, state)
+
+    def settle(self) -> None:
+        """Save what was offered in this step of the loop and put off."""
+        if self._pending is not None:
+            self.save(*self._pending)
+
+    def forget(self) -> None:
+        """The next step begins: what was put off is about to change and is no state of its step any more."""
+        self._pending = None
+
     def save(self, step: int, keep: int, state: Mapping[str, object]) -> Checkpoint | None:
-        """Save a state; see :meth:`Trial.save`."""
+        """Save a state now; see :meth:`Trial.save`."""
+        self._pending = None
         if self.quiet or (self._store is None and self._rehearsed):
             return None
+        began = time.perf_counter()
         before = self.newest
         with self.checkpoint(step, keep) as folder:
             write_state(folder, state)
             if not self._rehearsed:
                 _rehearse(folder)
                 self._rehearsed = True
+        ended = time.perf_counter()
+        self._next_write = ended + min(_LONGEST_PAUSE_SECONDS, _PAUSE_PER_COST * (ended - began))
         return self.newest if self.newest is not before else None
 
     @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""A training state as files: plain values as JSON, everything else by torch, and back without unpickling code.
+"""A training state as one file: plain values as JSON, everything else by torch, and back without unpickling code.
 
 torch is used only when the script has imported it. Must not know about steps or manifests.
 """
@@ -18,30 +18,29 @@ _TENSORS = "state.pt"
 
 
 def write_state(folder: Path, state: Mapping[str, object]) -> None:
-    """Write *state* into *folder* as ``state.json`` and, where something is not plain, ``state.pt``.
+    """Write *state* into *folder* as ``state.json`` or, where something is not plain, as ``state.pt``.
 
     Raises:
         OSError: If the disk is full or read-only.
         TypeError: If a value is neither plain nor something that torch can save.
     """
-    plain = {name: value for name, value in state.items() if _is_plain(value)}
-    rest = {name: value for name, value in state.items() if name not in plain}
-    (folder / _PLAIN).write_text(json.dumps(plain), encoding="utf-8")
-    if not rest:
+    odd = next(((name, value) for name, value in state.items() if not _is_plain(value)), None)
+    if odd is None:
+        (folder / _PLAIN).write_text(json.dumps(state), encoding="utf-8")
         return
     if "torch" not in sys.modules:
-        name, value = next(iter(rest.items()))
+        name, value = odd
         raise TypeError(
             f"save({name}=…) got a {type(value).__name__}: without torch only numbers, strings, lists, dicts with string keys and None can be "
             f"saved. Write your own files: with trial.checkpoint(step) as folder: …"
         )
     with (folder / _TENSORS).open("wb") as file:
-        _save_by_torch(rest, file)
+        _save_by_torch(state, file)
 
 
-def _save_by_torch(rest: Mapping[str, object], file: Any) -> None:  # noqa: ANN401  (torch is not typed here)
+def _save_by_torch(state: Mapping[str, object], file: Any) -> None:  # noqa: ANN401  (torch is not typed here)
     try:
-        importlib.import_module("torch").save(rest, file)
+        importlib.import_module("torch").save(dict(state), file)
     except RuntimeError as error:
         # torch tells a failed write as a RuntimeError while the file's own error waits in the context.
         raise OSError(errno.EIO, f"torch could not write: {str(error).splitlines()[0]}") from error
@@ -59,13 +58,10 @@ def read_state(folder: Path, *, weights_only: bool, map_location: object) -> dic
         OSError: If a file cannot be read.
         ValueError: If ``state.json`` is not JSON.
     """
-    state: dict[str, Any] = {}
-    if (folder / _PLAIN).exists():
-        state.update(json.loads((folder / _PLAIN).read_text(encoding="utf-8")))
     if (folder / _TENSORS).exists():
         torch = importlib.import_module("torch")
-        state.update(torch.load(folder / _TENSORS, weights_only=weights_only, map_location=map_location))
-    return state
+        return dict(torch.load(folder / _TENSORS, weights_only=weights_only, map_location=map_location))
+    return dict(json.loads((folder / _PLAIN).read_text(encoding="utf-8")))
 
 
 def _is_plain(value: object) -> bool:

@@ -59,7 +59,7 @@ class Trial:
         self._reporter = Reporter(surroundings, notices, quiet=quiet)
         self._saver = Saver(surroundings, notices, quiet=quiet, before=self._reporter.write)
         self._position: int | None = None
-        self._asked = self._done = self._stop_seen = self._finished = False
+        self._asked = self._in_loop = self._done = self._stop_seen = self._finished = False
         self._signals = 0
         self._next_look = 0.0
         self._verdict: Verdict | None = None
@@ -92,13 +92,19 @@ class Trial:
         return self._steps(restored.step + 1 if restored else 1, last)
 
     def _steps(self, first: int, last: int) -> Iterator[int]:
-        self._asked = True
-        for step in range(first, last + 1):
-            if self.should_stop():
-                return
-            self._position = step
-            yield step
-        self._done = True
+        self._asked = self._in_loop = True
+        try:
+            for step in range(first, last + 1):
+                if self.should_stop():
+                    return
+                self._saver.forget()
+                self._position = step
+                yield step
+            self._done = True
+        finally:
+            # Here as well when the script leaves the loop by break.
+            self._in_loop = False
+            self._saver.settle()
 
     def should_stop(self) -> bool:
         """Return whether the study, or SIGTERM, asks this trial to end now: save a checkpoint and leave the loop."""
@@ -145,21 +151,28 @@ class Trial:
         self._position = step
         return step
 
-    def save(self, /, step: int | None = None, *, keep: int = 2, **state: Any) -> Checkpoint | None:  # noqa: ANN401
+    def save(self, /, step: int | None = None, *, keep: int = 2, now: bool = False, **state: Any) -> Checkpoint | None:  # noqa: ANN401
         """Save a training state, whole or not at all; a full disk is told and does not end the training.
+
+        Call it in every step, at its end. In a loop over :meth:`steps` a save that would cost more than half a percent of the training
+        is put off, but never at a rung, when told to stop, or in the last step before the loop ends, be it by break or an error.
 
         Args:
             step: The step that was trained; default: the last reported one, or the current one of :meth:`steps`.
             keep: How many of the newest stay; those at rungs always do.
+            now: Save in any case.
             state: State dicts, tensors, numbers, strings, lists, dicts; without torch only plain values.
 
         Returns:
-            The checkpoint, or None when nothing was kept.
+            The checkpoint, or None when nothing was kept or the save was put off.
 
         Raises:
             TypeError: If a value can be saved neither as JSON nor by torch, or could not be loaded back.
         """
-        return self._saver.save(self._step_of(step), keep, state)
+        number = self._step_of(step)
+        if now or not self._in_loop or self.should_stop():
+            return self._saver.save(number, keep, state)
+        return self._saver.offer(number, keep, state)
 
     def checkpoint(self, step: int | None = None, *, keep: int = 2) -> AbstractContextManager[Path]:
         """Give a folder to write files into; it becomes the checkpoint of *step* when the block ends without an error.
