@@ -159,7 +159,11 @@ class LocalMetricSource:
             if story is None:
                 story = self._stories[name] = TrialStory(self._directory, study, name, self._find_rungs)
             ended = attempt.phase in {Phase.EXITED, Phase.LOST}
-            while story.read(attempt.number, ended=ended) and (ended or story.is_behind(attempt.number)):  # noqa: ASYNC110 - lets others have a turn, waits for nothing
+            while True:
+                # One piece of what runs, all of what is over.
+                whole = ended or story.is_behind(attempt.number)
+                if not story.read(attempt.number, ended=ended) or not whole:
+                    break
                 await asyncio.sleep(0)
             found[name] = story.build()
         return found
