@@ -3,16 +3,21 @@
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
+import sys
 from collections import deque
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import select
-
-NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+NAMES = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+)
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -26,7 +31,16 @@ FLAGS = (
     "--hide-scrollbars",
     "--remote-debugging-pipe",
 )
-DEADLINE_SECONDS = 30
+DEADLINE_SECONDS = 90
+
+# First out of the way, then into place: the pipes may already have the numbers 3 and 4, the other way round.
+LAUNCHER = """
+import fcntl, os, sys
+ends = [fcntl.fcntl(int(end), fcntl.F_DUPFD, 10) for end in sys.argv[1:3]]
+for end, place in zip(ends, (3, 4)):
+    os.dup2(end, place)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 def find_chromium() -> str:
@@ -45,10 +59,10 @@ class Browser:
     def __init__(self, profile: Path) -> None:
         to_browser, self._write = os.pipe()
         self._read, from_browser = os.pipe()
-        # The browser reads commands from descriptor 3 and writes answers to descriptor 4.
+        # The browser reads commands from descriptor 3 and writes answers to descriptor 4; a shell cannot move descriptors above 9.
         command = [find_chromium(), *FLAGS, f"--user-data-dir={profile}", "about:blank"]
         self._process = subprocess.Popen(
-            ["sh", "-c", f'exec "$@" 3<&{to_browser} 4>&{from_browser}', "sh", *command],
+            [sys.executable, "-c", LAUNCHER, str(to_browser), str(from_browser), *command],
             pass_fds=(to_browser, from_browser),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -99,9 +113,16 @@ class Browser:
         return json.loads(line)
 
     def open(
-        self, path: Path, *, width: int = 1440, height: int = 900, dark: bool = False, touch: bool = False
+        self,
+        path: Path,
+        *,
+        width: int = 1440,
+        height: int = 900,
+        dark: bool = False,
+        touch: bool = False,
+        until: str = "plots",
     ) -> "Page":
-        """Open a file and wait until its plots can be drawn."""
+        """Open a file and wait until its table works (*until* is ``table``) or its plots can be drawn (``plots``)."""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         page = Page(self, target, session)
@@ -115,8 +136,9 @@ class Browser:
             features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}],
         )
         page.call("Page.navigate", url=path.as_uri())
+        wanted = "['table', 'plots']" if until == "table" else "['plots']"
         page.run(
-            "new Promise((done) => { const look = () => document.documentElement?.dataset.ready ? done(1) : setTimeout(look, 20); look(); })"
+            f"new Promise((done) => {{ const look = () => {wanted}.includes(document.documentElement?.dataset.ready) ? done(1) : setTimeout(look, 20); look(); }})"
         )
         return page
 

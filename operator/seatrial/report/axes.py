@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from seatrial.report.words import format_number, format_value
 from seatrial.search.space import Categorical, Constant, Float, Int, Ordinal, Parameter, SearchSpace, Value, describe
 
-__all__ = ["Axis", "Tick", "build_axes"]
+__all__ = ["Axis", "Tick", "build_axes", "round_places"]
 
 _MOST_TICKS = 6
 
@@ -126,18 +126,33 @@ def _unit(parameter: Float | Int, place: float) -> float:
     return float(parameter.encode(place))
 
 
+def round_places(low: float, high: float, *, whole: bool = False) -> list[float]:
+    """Return about five round numbers from *low* to *high*, evenly spaced.
+
+    Args:
+        low: Below *high*.
+        high: Above *low*.
+        whole: Whether only whole numbers will do.
+    """
+    width = _round_width(low, high, whole=whole)
+    first, last = math.ceil(low / width - 1e-9), math.floor(high / width + 1e-9)
+    return [round(i * width, 12) for i in range(first, last + 1)]
+
+
+def _round_width(low: float, high: float, *, whole: bool) -> float:
+    rough = (high - low) / (_MOST_TICKS - 1)
+    power = 10.0 ** math.floor(math.log10(rough))
+    width = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * (1 - 1e-9))
+    return max(1.0, math.ceil(width)) if whole else width
+
+
 def _linear_places(parameter: Float | Int) -> list[float]:
     low, high = float(parameter.low), float(parameter.high)
     if low == high:
         return [low]
-    rough = (high - low) / (_MOST_TICKS - 1)
-    power = 10.0 ** math.floor(math.log10(rough))
-    width = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * (1 - 1e-9))
-    if isinstance(parameter, Int):
-        width = max(1.0, math.ceil(width))
-    first, last = math.ceil(low / width - 1e-9), math.floor(high / width + 1e-9)
-    inner = [round(i * width, 12) for i in range(first, last + 1)]
-    return _with_ends(inner, low, high, width)
+    whole = isinstance(parameter, Int)
+    width = _round_width(low, high, whole=whole)
+    return _with_ends(round_places(low, high, whole=whole), low, high, width)
 
 
 def _with_ends(inner: list[float], low: float, high: float, width: float) -> list[float]:

@@ -67,7 +67,7 @@ def plotly_script() -> tuple[str, str]:
 
     The wheel has one bundle, 4.8 MB; packed it is 1.9 MB, and the page shows its text before the program is unpacked.
     """
-    from plotly.offline import get_plotlyjs  # noqa: PLC0415 - only a report needs it
+    from plotly.offline import get_plotlyjs
 
     # The parser of HTML would turn CR LF into LF and so change the hash; the page sets the text itself, but stay exact.
     program = str(get_plotlyjs()).replace("\r\n", "\n")

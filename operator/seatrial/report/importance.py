@@ -133,10 +133,13 @@ def _warning(trials: int, parameters: int, explained: float) -> str:
 def _clipped(y: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return losses with poor ones clipped at the upper quartile plus three times the spread of the middle half."""
     finite = y[np.isfinite(y)]
+    # Shares do not depend on the unit, and squares of values at the end of the floats would be infinite.
+    unit = max(float(np.abs(finite).max()), 1e-300)
+    y, finite = y / unit, finite / unit
     low, middle, high = np.quantile(finite, [0.25, 0.5, 0.75])
     spread = max(high - low, high - middle)
     bound = finite.max() if spread == 0 else min(finite.max(), high + 3 * spread)
-    return np.minimum(y, bound)
+    return np.asarray(np.minimum(y, bound), dtype=np.float64)
 
 
 def _count(parameter: Parameter) -> int:

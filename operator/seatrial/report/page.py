@@ -70,11 +70,11 @@ def render_html(view: StudyView) -> str:
 
 def _plots(view: StudyView) -> dict[str, Plot]:
     drawn = (
-        figures.plot_best(view),
         figures.plot_pareto(view),
         figures.plot_hypervolume(view),
-        figures.plot_curves(view),
+        figures.plot_best(view),
         figures.plot_importances(view),
+        figures.plot_curves(view),
         figures.plot_parallel(view),
         figures.plot_contour(view),
         figures.plot_timeline(view),
@@ -104,8 +104,8 @@ def _absent(view: StudyView) -> list[tuple[str, str, str]]:
         ("pareto", "Pareto front", none if several else ""),
         ("hypervolume", "Hypervolume", ""),
         ("best", "Best so far", none),
-        ("curves", "Learning curves", "No trial reported more than one step, so there are no curves."),
         ("importances", "What matters", found.warning),
+        ("curves", "Learning curves", "No trial reported more than one step, so there are no curves."),
         ("parallel", "All parameters together", constant or none),
         (
             "contour",

@@ -108,7 +108,7 @@ def _winner(view: StudyView) -> str:
     at = f" at {escape(view.step_unit)} {trial.step}" if trial.step is not None else ""
     target = _against_target(view, trial)
     return (
-        f"<h2>{'Best so far' if view.running else 'Winner'}</h2>"
+        f"<h2>{'Leader so far' if view.running else 'Winner'}</h2>"
         f'<p class="value"><b>{format_number(trial.values[0], digits=5)}</b> {escape(objective.metric)}</p>'
         f'<p class="aid"><button class="link" data-trial="{trial.index}">{escape(trial.name)}</button>{at}; suggested by {escape(trial.origin)}.{early}{target}</p>'
         f"{_parameters(view, trial)}{_checkpoint(trial)}{_command('seatrial export --best')}"
@@ -152,7 +152,7 @@ def _front(view: StudyView) -> str:
         return f'<h2>Pareto front</h2><p class="aid">{words}</p>'
     heads = "".join(f"<th>{escape(o.metric)} {'↑' if o.goal is Goal.MAXIMIZE else '↓'}</th>" for o in view.objectives)
     known = view.trials_by_index
-    rows = "".join(_front_row(view, known[index]) for index in front.trials[:_MOST_FRONT])
+    rows = "".join(_front_row(known[index]) for index in front.trials[:_MOST_FRONT])
     more = len(front.trials) - _MOST_FRONT
     note = f'<p class="note">{plural(more, "more trial")} on the front: see the table.</p>' if more > 0 else ""
     return (
@@ -163,7 +163,7 @@ def _front(view: StudyView) -> str:
     )
 
 
-def _front_row(view: StudyView, trial: TrialView) -> str:
+def _front_row(trial: TrialView) -> str:
     values = "".join(f'<td class="n">{format_number(value)}</td>' for value in trial.values)
     words = ", ".join(f"{name}={format_value(value)}" for name, value in trial.assignment.items())
     return f'<tr><td><button class="link" data-trial="{trial.index}">{trial.index}</button></td>{values}<td>{escape(words)}</td></tr>'

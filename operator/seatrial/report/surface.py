@@ -54,10 +54,11 @@ def build_surface(across: Axis, up: Axis, trials: Sequence[TrialView], *, maximi
     if len(rows) < 6:
         return None
     seen = np.array(rows, dtype=np.float64)
+    seen[:, 2] = np.clip(seen[:, 2], -1e300, 1e300)
     low, high = np.quantile(seen[:, 2], [0.05, 0.95])
     values = np.maximum(seen[:, 2], low) if maximised else np.minimum(seen[:, 2], high)
     grid = (np.arange(_RESOLUTION) + 0.5) / _RESOLUTION
-    widths = np.clip(seen[:, :2].std(axis=0) * len(seen) ** (-1 / 6), 0.04, 0.2)
+    widths = np.clip(seen[:, :2].std(axis=0) * len(seen) ** (-1 / 6), 0.04, 0.14)
     near_x = np.exp(-0.5 * ((grid[:, None] - seen[None, :, 0]) / widths[0]) ** 2)
     near_y = np.exp(-0.5 * ((grid[:, None] - seen[None, :, 1]) / widths[1]) ** 2)
     mass = near_y @ near_x.T

@@ -17,7 +17,10 @@ def build_table(view: StudyView) -> Json:
     columns: list[Json] = [_column("Trial", "number"), _column("State", "state")]
     columns += [_column(objective.metric, "number", role="objective") for objective in view.objectives]
     columns += [_column(view.step_unit, "number"), _column("Duration", "seconds")]
-    columns += [_column(axis.name, "number" if axis.numeric else "text", role="parameter") for axis in view.axes]
+    columns += [
+        _column(axis.name, "number" if axis.numeric else "text", role="parameter", shown=axis.varies)
+        for axis in view.axes
+    ]
     columns += [_column("What happened", "text", role="words")]
     columns += [_column(label, kind, shown=False) for label, kind in _DETAILS]
     return {"columns": columns, "rows": [_row(view, trial) for trial in view.trials]}

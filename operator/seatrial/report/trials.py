@@ -62,6 +62,11 @@ class TrialView:
     seconds: float | None
     gpu_seconds: float
 
+    def stated(self, objective: int = 0) -> float:
+        """Return the value of one objective as the user states it, NaN where there is none."""
+        value = self.values[objective]
+        return math.nan if value is None else value
+
     @property
     def complete(self) -> bool:
         """Whether every objective has a finite value."""

@@ -45,7 +45,9 @@
   const show = (value, kind) => {
     if (value === null) return "–";
     if (typeof value === "number" && kind === "seconds") return seconds(value);
-    if (typeof value === "number" && !Number.isInteger(value)) return String(Number(value.toPrecision(5)));
+    if (typeof value === "number" && !Number.isInteger(value)) {
+      return Math.abs(value) < 1e-3 ? value.toExponential(3).replace(/\.?0+e/, "e") : String(Number(value.toPrecision(5)));
+    }
     return String(value);
   };
 
@@ -154,7 +156,7 @@
       .filter(([column, value]) => chosen(column) && value !== null && value !== "");
     const list = (name, chosen) => make("dl", { className: name }, ...pairs(chosen).map(([column, value]) =>
       make("div", {}, make("dt", { textContent: column.label }), make("dd", { textContent: column.kind === "seconds" ? seconds(value) : String(value) }))));
-    const rest = make("dl", { className: "rest" }, ...pairs((c) => !c.shown || c.kind === "seconds" || (c.kind === "number" && !c.role)).flatMap(([column, value]) =>
+    const rest = make("dl", { className: "rest" }, ...pairs((c) => (!c.shown && !c.role) || c.kind === "seconds" || (c.kind === "number" && !c.role)).flatMap(([column, value]) =>
       [make("dt", { textContent: column.label }), make("dd", { textContent: show(value, column.kind) })]));
     const words = columns.findIndex((column) => column.role === "words");
     $("trial-body").replaceChildren(
@@ -173,6 +175,7 @@
     if (copy) navigator.clipboard?.writeText(copy.dataset.copy).then(() => { copy.textContent = "Copied"; }, () => {});
   });
   refresh();
+  root.dataset.ready = "table";
 
   // ---- plots -------------------------------------------------------------------------------------------------------
   const spots = [...document.querySelectorAll(".plot")];
@@ -189,20 +192,24 @@
   const figureOf = (spot) => {
     const choice = data.plots[spot.dataset.plot][chosen[spot.dataset.plot] ?? 0];
     const picked = narrow() && choice.tall ? choice.tall : choice.wide;
-    const figure = isDark() ? recolor(picked) : structuredClone(picked);
+    const bare = { layout: picked.layout, data: picked.data ?? data.plots[spot.dataset.plot][0].wide.data };
+    const figure = isDark() ? recolor(bare) : structuredClone(bare);
     const layout = figure.layout;
     layout.paper_bgcolor = layout.plot_bgcolor = "rgba(0,0,0,0)";
     layout.font = { family: getComputedStyle(document.body).fontFamily, size: narrow() ? 11 : 12, color: css("soft") };
     layout.hoverlabel = { bgcolor: css("ink"), bordercolor: css("ink"), font: { color: css("card"), size: 12 } };
     layout.modebar = { bgcolor: "rgba(0,0,0,0)", color: css("line"), activecolor: css("accent") };
     layout.dragmode = narrow() ? false : "zoom";
+    if (narrow() && figure.data.reduce((count, trace) => count + (trace.type === "bar" && trace.text?.length || 0), 0) > 20) {
+      for (const trace of figure.data) delete trace.text;                  // numbers in bars this thin are a smear
+    }
     for (const name of Object.keys(layout).filter((key) => /^[xy]axis/.test(key)).concat(["xaxis", "yaxis"])) {
       layout[name] = { gridcolor: css("grid"), zeroline: false, linecolor: css("line"), automargin: true, ...layout[name] };
     }
     return figure;
   };
   const config = {
-    responsive: true, displaylogo: false, displayModeBar: "hover", scrollZoom: false, showTips: false, plotlyServerURL: "",
+    responsive: true, displaylogo: false, displayModeBar: "hover", scrollZoom: false, showTips: false, showSendToCloud: false, plotlyServerURL: "",
     modeBarButtonsToRemove: ["select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "pan2d", "autoScale2d"],
   };
   const draw = async (spot) => {
@@ -211,7 +218,7 @@
     if (!drawn.has(spot)) spot.replaceChildren();
     spot.style.height = `${figure.layout.height}px`;
     drawn.set(spot, narrow());
-    await Plotly.react(spot, figure.data, figure.layout, { ...config, displayModeBar: narrow() ? false : "hover" });
+    await Plotly.react(spot, figure.data, figure.layout, { ...config, displayModeBar: narrow() || spot.closest(".slice") ? false : "hover" });
     if (!spot.dataset.listens) {
       spot.dataset.listens = "yes";
       spot.on("plotly_click", (event) => {
@@ -248,5 +255,5 @@
   addEventListener("beforeprint", drawAll);
   addEventListener("resize", () => { for (const [spot, was] of drawn) if (was !== narrow()) draw(spot); });
   window.seatrial = { drawAll };
-  root.dataset.ready = "yes";
+  root.dataset.ready = "plots";
 })();

@@ -32,7 +32,10 @@ __all__ = [
     "marks",
     "star",
     "state_groups",
+    "with_close_up",
 ]
+
+_LARGEST = 1e300
 
 Trace = dict[str, Any]
 """A trace or a layout as plotly takes it: the adapter to an untyped library."""
@@ -44,7 +47,7 @@ class Choice:
 
     Attributes:
         label: What the reader chooses; empty when there is nothing to choose.
-        wide: Figure as plotly JSON.
+        wide: Figure as plotly JSON; without ``data`` it shows those of the first choice in another layout.
         tall: Another one for narrow screens, None when the same one serves.
     """
 
@@ -110,6 +113,8 @@ def extent_of(values: Iterable[float | None], *, maximised: bool) -> Extent:
     The scale is logarithmic when all values are positive and the largest shown is more than 50 times the smallest.
     """
     seen = np.array([value for value in values if value is not None and math.isfinite(value)])
+    # Differences of values at the very end of the floats would be infinite.
+    seen = np.clip(seen, -_LARGEST, _LARGEST)
     if not len(seen):
         return Extent(low=0.0, high=1.0, log=False, beyond=0)
     low, high = float(seen.min()), float(seen.max())
@@ -125,6 +130,23 @@ def extent_of(values: Iterable[float | None], *, maximised: bool) -> Extent:
         return Extent(low=low / margin, high=high * margin, log=True, beyond=beyond)
     margin = 0.05 * (high - low) or max(abs(high) * 0.05, 0.05)
     return Extent(low=low - margin, high=high + margin, log=False, beyond=beyond)
+
+
+def with_close_up(figure: Mapping[str, Any], view: StudyView, extent: Extent) -> tuple[Choice, ...]:
+    """Return the figure, and where that tells more the same one zoomed in on the better half of the results.
+
+    A study that stops hopeless trials early leaves values far from the best ones; beside them a gain of 0.001 is invisible.
+    """
+    full = [t for t in view.trials if t.has_result and t.state is TrialReason.COMPLETED]
+    ranked = sorted(full, key=lambda trial: trial.losses[0])
+    values = [trial.values[0] for trial in ranked[: max(2, -(-len(ranked) // 2))]]
+    near = extent_of(values, maximised=view.maximised)
+    whole = Choice(label="all results", wide=figure)
+    if len(values) < 2 or extent.log or near.log or near.high - near.low > 0.4 * (extent.high - extent.low):
+        return (Choice(label="", wide=figure),)
+    layout = dict(figure["layout"])
+    layout["yaxis"] = {**layout["yaxis"], **near.layout}
+    return (whole, Choice(label="the better half", wide={"layout": layout}))
 
 
 def state_groups(trials: Sequence[TrialView]) -> tuple[tuple[TrialReason, tuple[TrialView, ...]], ...]:
@@ -203,7 +225,7 @@ def build_figure(traces: Sequence[Trace], *, height: int = 380, **layout: object
         height: In pixels.
         layout: Added to, and instead of parts of, the common layout.
     """
-    from plotly import graph_objects  # noqa: PLC0415 - half a second: only a report needs it
+    from plotly import graph_objects
 
     common: Trace = {
         "height": height,
@@ -220,7 +242,7 @@ def build_figure(traces: Sequence[Trace], *, height: int = 380, **layout: object
     }
 
 
-def _rounded(value: object) -> Any:
+def _rounded(value: object) -> object:
     """Return JSON with six significant digits: more than a screen shows, and a third of the size."""
     if isinstance(value, np.ndarray):
         return _rounded(value.tolist())

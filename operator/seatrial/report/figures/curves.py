@@ -2,7 +2,16 @@
 
 from collections.abc import Sequence
 
-from seatrial.report.figures.base import Choice, Plot, Trace, build_figure, escape, extent_of, marks, state_groups
+from seatrial.report.figures.base import (
+    Plot,
+    Trace,
+    build_figure,
+    escape,
+    extent_of,
+    marks,
+    state_groups,
+    with_close_up,
+)
 from seatrial.report.palette import LIGHT, RANKS
 from seatrial.report.progress import pick_to_draw, rank_groups
 from seatrial.report.trials import TrialView, thin
@@ -28,7 +37,7 @@ def plot_curves(view: StudyView) -> Plot | None:
     others = [trial for trial in drawn if not trial.has_result]
     if others:
         traces.append(_lines("no result", LIGHT["cancelled"], 1.0, others, curves, dash="dot"))
-    names = ("the best tenth", "up to the best quarter", "up to the best half", "the others")
+    names = ("top 10 %", "top 25 %", "top 50 %", "the rest")
     for name, color, width, group in reversed(list(zip(names, RANKS, (2.2, 1.7, 1.3, 1.0), ranked, strict=True))):
         if group:
             traces.append(_lines(name, color, width, group, curves))
@@ -46,8 +55,6 @@ def plot_curves(view: StudyView) -> Plot | None:
         yaxis={"title": {"text": escape(view.objectives[0].metric)}, **extent.layout},
         shapes=[_rung(rung) for rung in rungs],
         annotations=[_rung_label(rung) for rung in rungs if rung > last * 0.06 or rung == rungs[-1]],
-        legend={"orientation": "h", "x": 0, "y": -0.18, "xanchor": "left", "yanchor": "top"},
-        margin={"l": 56, "r": 16, "t": 24, "b": 48},
     )
     marked = " Dotted verticals are the rungs at which the stopping rule judges." if rungs else ""
     notes = []
@@ -61,7 +68,7 @@ def plot_curves(view: StudyView) -> Plot | None:
         key="curves",
         title="Learning curves",
         aid=f"One line a trial, the stronger its colour the better its result; a mark ends a trial that did not train in full.{marked}",
-        choices=(Choice(label="", wide=figure),),
+        choices=with_close_up(figure, view, extent),
         notes=tuple(notes),
     )
 
@@ -121,8 +128,10 @@ def _rung_label(step: int) -> Trace:
     return {
         "x": step,
         "yref": "paper",
-        "y": 1,
+        "y": 0,
+        "xanchor": "left",
         "yanchor": "bottom",
+        "xshift": 2,
         "text": f"rung {step}",
         "showarrow": False,
         "font": {"size": 10, "color": LIGHT["soft"]},

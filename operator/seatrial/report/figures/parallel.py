@@ -6,6 +6,7 @@ WebGL. On narrow screens the axes lie one below the other.
 
 from collections.abc import Sequence
 
+from seatrial.report.axes import round_places
 from seatrial.report.figures.base import Choice, Extent, Plot, Trace, build_figure, escape, extent_of, jitter
 from seatrial.report.palette import LIGHT, RANKS
 from seatrial.report.progress import pick_to_draw, rank_groups
@@ -47,10 +48,10 @@ class Lines:
         self.groups = tuple(
             (name, color, width, members)
             for name, color, width, members in (
-                ("the others", RANKS[3], 0.8, others),
-                ("up to the best half", RANKS[2], 1.0, fair),
-                ("up to the best quarter", RANKS[1], 1.4, good),
-                ("the best tenth", RANKS[0], 1.9, best),
+                ("the rest", RANKS[3], 0.8, others),
+                ("top 50 %", RANKS[2], 1.0, fair),
+                ("top 25 %", RANKS[1], 1.4, good),
+                ("top 10 %", RANKS[0], 1.9, best),
                 ("winner", LIGHT["gold"], 2.8, winner),
             )
             if members
@@ -188,12 +189,12 @@ def _thinned(ticks: Sequence[tuple[float, str]], gap: float) -> list[tuple[float
 
 
 def _value_ticks(extent: Extent) -> tuple[tuple[float, str], ...]:
-    places = [i / 4 for i in range(5)]
+    """Return round values within the range, each with its height."""
     if extent.log:
-        values = [extent.low * (extent.high / extent.low) ** place for place in places]
+        values = [extent.low * (extent.high / extent.low) ** (i / 4) for i in range(5)]
     else:
-        values = [extent.low + (extent.high - extent.low) * place for place in places]
-    return tuple((place, format_number(value, digits=3)) for place, value in zip(places, values, strict=True))
+        values = round_places(extent.low, extent.high)
+    return tuple((extent.unit(value), format_number(value, digits=3)) for value in values)
 
 
 def _cut(text: str, limit: int = 16) -> str:

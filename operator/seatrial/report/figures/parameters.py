@@ -24,6 +24,7 @@ from seatrial.report.progress import pick_to_draw
 from seatrial.report.surface import Surface, build_surface
 from seatrial.report.trials import TrialView
 from seatrial.report.view import StudyView
+from seatrial.report.words import format_percent
 
 __all__ = ["plot_contour", "plot_importances", "plot_slices"]
 
@@ -76,7 +77,7 @@ def plot_importances(view: StudyView) -> Plot | None:
             },
             yaxis={"autorange": "reversed", "automargin": True, "ticksuffix": " ", "showgrid": False},
             showlegend=False,
-            margin={"l": 8, "r": 16, "t": 12, "b": 48},
+            margin={"l": 8, "r": 16, "t": 30, "b": 48},
         )
         choices.append(Choice(label=objective.metric, wide=figure))
     first = known[0][1]
@@ -86,7 +87,7 @@ def plot_importances(view: StudyView) -> Plot | None:
     return Plot(
         key="importances",
         title="What matters",
-        aid=f"How much of the difference between results comes from each parameter alone, by functional ANOVA on {first.trials} trials; whiskers show how far the share moves when the trials are drawn again. The model predicts {max(0.0, first.explained):.0%} of the variance of trials that it was not shown.",
+        aid=f"How much of the difference between results comes from each parameter alone, by functional ANOVA on {first.trials} trials; whiskers show how far the share moves when the trials are drawn again. The model predicts {format_percent(max(0.0, first.explained))} of the variance of trials that it was not shown.",
         choices=tuple(choices),
         notes=tuple(notes),
     )
@@ -167,7 +168,11 @@ def _medians(axis: Axis, active: Sequence[tuple[TrialView, float]]) -> Trace:
 def plot_contour(view: StudyView) -> Plot | None:
     """Return the first objective over pairs of the most important numbers, None when there is no pair with enough trials."""
     seen = [trial for trial in view.trials if trial.has_result]
-    numbers = [axis for axis in view.varying if axis.numeric][:_CONTOUR_PARAMETERS]
+    # A parameter that few trials have would be a map of little: it comes after the others.
+    numbers = sorted(
+        (axis for axis in view.varying if axis.numeric),
+        key=lambda axis: sum(axis.name in trial.assignment for trial in seen) < 0.5 * len(seen),
+    )[:_CONTOUR_PARAMETERS]
     choices = []
     for across, up in combinations(numbers, 2):
         surface = build_surface(across, up, seen, maximised=view.maximised)

@@ -5,7 +5,18 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from seatrial.api.study import Goal
-from seatrial.report.figures.base import Choice, Plot, Trace, build_figure, escape, extent_of, marks, star, state_groups
+from seatrial.report.figures.base import (
+    Choice,
+    Plot,
+    Trace,
+    build_figure,
+    escape,
+    extent_of,
+    marks,
+    star,
+    state_groups,
+    with_close_up,
+)
 from seatrial.report.palette import LIGHT, STATES
 from seatrial.report.progress import Lane, finished_order, pick_to_draw, plan_lanes
 from seatrial.report.trials import TrialView
@@ -97,7 +108,7 @@ def plot_best(view: StudyView) -> Plot | None:
         key="best",
         title="Best so far",
         aid=f"Each mark is a trial in the order in which it finished, and the line is the best result up to then. {better} is better; a flat end means that more trials bring little.{strip}",
-        choices=(Choice(label="", wide=build_figure(traces, **layout)),),
+        choices=with_close_up(build_figure(traces, **layout), view, extent),
         notes=_drawn_note(len(drawn), len(order)) + _beyond_note(extent.beyond),
     )
 
@@ -169,7 +180,7 @@ def plot_hypervolume(view: StudyView) -> Plot | None:
     finished = len(finished_order(view.trials))
     figure = build_figure(
         [_stairs(list(view.front.volumes), finished, "hypervolume")],
-        height=300,
+        height=420,
         xaxis={"title": {"text": "trials finished"}, "range": [0, finished + 1]},
         yaxis={"title": {"text": "hypervolume"}, "rangemode": "tozero"},
         showlegend=False,
@@ -233,6 +244,8 @@ def _bars(name: str, color: str, lanes: Sequence[Lane], size: float, last: float
         "type": "bar",
         "orientation": "h",
         "name": name,
+        # Without a width plotly takes the distance of the trace's own rows: a state that skips a row would get thicker bars.
+        "width": 0.82,
         "y": [lane.row for lane in lanes],
         "base": [lane.start_seconds / size for lane in lanes],
         # A bar of no width is a trial that nobody sees.
