@@ -142,7 +142,6 @@ FRAMES = st.builds(
     rows=st.lists(ROWS, max_size=12).map(tuple),
     ended=st.lists(ENDED, max_size=12).map(tuple),
     event=st.none() | EVENTS,
-    note=TEXTS,
 )
 
 

@@ -60,7 +60,6 @@ class Frame:
         front: Points on the Pareto front, 0 with one objective.
         rows: Open trials, those that run first.
         ended: Trials that are over, newest last.
-        note: The last thing that the session said.
     """
 
     name: str
@@ -84,17 +83,15 @@ class Frame:
     rows: tuple[OpenRow, ...]
     ended: tuple[Ended, ...]
     event: Event | None
-    note: str
 
 
-def build_frame(look: Look, chronicle: Chronicle, *, now: datetime, note: str = "") -> Frame:
+def build_frame(look: Look, chronicle: Chronicle, *, now: datetime) -> Frame:
     """Return the picture of *look* at the time *now*.
 
     Args:
         look: The newest look.
         chronicle: Has seen it.
         now: The time, not before the look.
-        note: The last thing that the session said.
     """
     snapshot, spec = look.snapshot, look.study.spec
     status, limits = look.study.status, look.snapshot.limits
@@ -124,7 +121,6 @@ def build_frame(look: Look, chronicle: Chronicle, *, now: datetime, note: str = 
         rows=tuple(rows),
         ended=tuple(chronicle.ended),
         event=chronicle.event,
-        note=note,
     )
 
 

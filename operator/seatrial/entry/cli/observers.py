@@ -150,7 +150,6 @@ class LiveObserver(QuietObserver):
         self._lock = threading.Lock()
         self._chronicle = Chronicle()
         self._look: Look | None = None
-        self._note = ""
         self._live = Live(
             console=console,
             get_renderable=self._draw,
@@ -178,8 +177,7 @@ class LiveObserver(QuietObserver):
             self._look = look
 
     def on_note(self, text: str) -> None:
-        """Print it above the view, and show it in the last line."""
-        self._note = text
+        """Print it above the view."""
         with contextlib.suppress(OSError):
             self._console.print(Text(self._signs.text(text)))
 
@@ -187,7 +185,7 @@ class LiveObserver(QuietObserver):
         with self._lock:
             if self._look is None:
                 return Group(Text("starting", style="dim"))
-            frame = build_frame(self._look, self._chronicle, now=self._now(), note=self._note)
+            frame = build_frame(self._look, self._chronicle, now=self._now())
         width, height = self._console.size
         lines = build_screen(frame, width=width, height=height - 1, signs=self._signs)
         return Group(*(to_text(line) for line in lines))

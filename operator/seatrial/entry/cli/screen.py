@@ -251,8 +251,6 @@ def _step(step: int | None, most: int | None) -> str:
 
 
 def _last(frame: Frame, width: int, signs: Signs) -> Line:
-    if frame.note:
-        return (Span(shorten(frame.note, width, signs), "bold yellow"),)
     if frame.event is None:
         return (Span("Ctrl-C stops; the same command goes on", "dim"),)
     event = frame.event

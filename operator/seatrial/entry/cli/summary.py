@@ -11,7 +11,7 @@ from seatrial.api.study import Best, Study, StudyStatus, TrialCounts
 from seatrial.api.trial import Trial, reason_of
 from seatrial.decide.snapshot import parse_time
 from seatrial.entry.cli.screen import format_values
-from seatrial.report.words import describe_study_reason, format_duration, format_value, plural, sentence
+from seatrial.report.words import describe_study_reason, format_duration, format_value, plural
 
 __all__ = ["Standing", "build_document", "checkpoint_path", "read_standing", "summary_lines"]
 
@@ -29,6 +29,7 @@ class Standing:
         directory: Where it lies.
         call: How a user names it in a command.
         again: The command that goes on with it, empty when it is not known from here.
+        live: Whether a run holds it at this moment.
     """
 
     study: Study
@@ -36,6 +37,7 @@ class Standing:
     directory: Path
     call: str
     again: str = ""
+    live: bool = False
 
     @property
     def status(self) -> StudyStatus:
@@ -59,7 +61,7 @@ def summary_lines(standing: Standing, *, now: datetime) -> list[str]:
     reason, message = read_standing(standing)
     status, study = standing.status, standing.study
     # What holds a study up says itself whether it is suspended or was interrupted.
-    words = describe_study_reason(reason, message) if reason.terminal else sentence(message)
+    words = describe_study_reason(reason, message) if reason.terminal else f"{message.rstrip('.')}."
     lines = [f"{study.metadata.name}: {words}", ""]
     if len(study.spec.objectives) > 1 and status.pareto_front:
         lines += _front_lines(standing)
@@ -141,11 +143,19 @@ def _next_lines(standing: Standing, reason: StudyReason) -> list[str]:
         if standing.status.best is not None:
             lines.append(_labelled("", f"seatrial export {call} --best --format command"))
     else:
-        goes_on = f"{standing.again}   goes on" if standing.again else "the same seatrial run command goes on"
-        lines.append(_labelled("next", goes_on))
+        lines.append(_labelled("next", _how_to_go_on(standing)))
         lines.append(_labelled("", f"seatrial report {call}"))
     lines.append(_labelled("", f"seatrial trials {call} --sort value"))
     return lines
+
+
+def _how_to_go_on(standing: Standing) -> str:
+    if standing.live:
+        return "it runs at this moment; Ctrl-C there stops it"
+    again = standing.again or "seatrial run with the same file"
+    if standing.study.spec.suspend:
+        return f"set spec.suspend to false, then {again} goes on"
+    return f"{again}   goes on" if standing.again else f"{again} goes on"
 
 
 def _labelled(label: str, text: str) -> str:
@@ -185,6 +195,7 @@ def build_document(standing: Standing) -> dict[str, object]:
         "startTime": status.start_time,
         "completionTime": status.completion_time,
         "gpuHours": status.gpu_hours,
+        "live": standing.live,
         "directory": str(standing.directory),
         "report": f"seatrial report {standing.call}",
     }

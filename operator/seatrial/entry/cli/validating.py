@@ -11,11 +11,16 @@ from seatrial.entry.cli.printing import print_json, print_text
 from seatrial.entry.cli.reading import read_text, source_name
 from seatrial.errors import Problem, SpecError
 from seatrial.report.words import plural
-from seatrial.search.algorithms import ALGORITHMS
+from seatrial.search.algorithms.auto import Auto
+from seatrial.search.base import History, Pending
 from seatrial.search.build import build_algorithm, build_space
 from seatrial.search.checks import load_study
 
 __all__ = ["describe_study", "validate_command"]
+
+
+# Beyond this many trials nothing new joins.
+_FAR = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,12 +93,16 @@ def _algorithm(study: Study) -> str:
 
 
 def _auto_plan(study: Study) -> str:
-    """Return which algorithms auto will ask, as it says itself; empty when it does not say."""
-    if study.spec.algorithm.name.value not in ALGORITHMS:
-        return ""
+    """Return which algorithms auto asks, in the order in which they join: ``gp, tpe from trial 300``."""
     algorithm = build_algorithm(study.spec, build_space(study.spec.parameters))
-    describe = getattr(algorithm, "describe", None)
-    return str(describe()) if callable(describe) else ""
+    if not isinstance(algorithm, Auto):
+        return ""
+    budget = study.spec.budget
+    running = tuple(Pending(index=i, assignment={}) for i in range(budget.parallel_trials - 1))
+    joined: dict[str, int] = {}
+    for index in range(min(budget.max_trials or _FAR, _FAR)):
+        joined.setdefault(algorithm.chosen(History(pending=running[:index], next_index=index)), index)
+    return ", ".join(f"{name} from trial {first}" if first else name for name, first in joined.items())
 
 
 def _document(checked: Checked) -> dict[str, object]:
