@@ -12,7 +12,7 @@ from seatrial.api.study import Study
 from seatrial.api.trial import Trial
 from seatrial.reconcile import Look, Reconciler
 
-__all__ = ["digits_script", "digits_study", "rehearse"]
+__all__ = ["digits_script", "digits_study", "rehearse", "rehearsed_trials"]
 
 _RATES = (0.03, 0.1, 0.001, 0.8, 0.0006, 0.0001, 0.0087, 0.0005)
 
@@ -50,19 +50,29 @@ def rehearse(
     study: Study, script: Callable[[Trial, int], Script] = digits_script, *, capacity: int | None = 3
 ) -> list[Look]:
     """Return every look of a whole run."""
+    return _play(study, script, capacity)[0]
+
+
+def rehearsed_trials(study: Study, script: Callable[[Trial, int], Script] = digits_script) -> tuple[Study, list[Trial]]:
+    """Return the study with its last status, and its trials as they are stored when it is over."""
+    looks, trials = _play(study, script, None)
+    return looks[-1].study, trials
+
+
+def _play(study: Study, script: Callable[[Trial, int], Script], capacity: int | None) -> tuple[list[Look], list[Trial]]:
     clock, store = SimulatedClock(), MemoryStore()
     key = store.put_study(study)
     runner = SimulatedRunner(clock, script, capacity=capacity)
     reconciler = Reconciler(key, store=store, runner=runner, metrics=runner, clock=clock)
 
-    async def run() -> list[Look]:
+    async def run() -> tuple[list[Look], list[Trial]]:
         looks = []
         while True:
             look = await reconciler.run()
             assert look is not None
             looks.append(look)
             if look.plan.state.reason.terminal and not look.moved:
-                return looks
+                return looks, list(await store.read_trials(key))
             if not look.moved:
                 await runner.wait(10)
 

@@ -20,7 +20,7 @@ from seatrial.report.words import describe_study_reason
 __all__ = ["Chronicle", "Ended", "Event", "EventKind"]
 
 _ROWS_KEPT = 200
-_RATES_KEPT = 100_000
+_TIMES_KEPT = 10_000
 
 
 class EventKind(StrEnum):
@@ -74,7 +74,8 @@ class Chronicle:
         ended: The last trials that ended, newest last.
         best_values: Best value of the first objective after each improvement or trial, as the user states it, thinned.
         durations: Seconds of the last trials that ended in this run.
-        end_times: When trials ended in this run, in seconds since the epoch.
+        end_times: When trials ended in this run, in seconds since the epoch; the newest ones.
+        counted_since: From when on no such time is missing, in seconds since the epoch.
         began_at: Time of the first look.
         event: The newest event.
     """
@@ -83,7 +84,8 @@ class Chronicle:
         self.ended: deque[Ended] = deque(maxlen=_ROWS_KEPT)
         self.best_values: list[float] = []
         self.durations: deque[float] = deque(maxlen=ENDED_KEPT)
-        self.end_times: deque[float] = deque(maxlen=_RATES_KEPT)
+        self.end_times: list[float] = []
+        self.counted_since = 0.0
         self.began_at: datetime | None = None
         self.event: Event | None = None
         self._open: list[int] = []
@@ -190,6 +192,9 @@ class Chronicle:
         ended = trial.live.finished_at or snapshot.now
         self.durations.append(max(0.0, (ended - started).total_seconds()))
         self.end_times.append(snapshot.now.timestamp())
+        if len(self.end_times) > 2 * _TIMES_KEPT:
+            self.counted_since = self.end_times[_TIMES_KEPT - 1]
+            del self.end_times[:_TIMES_KEPT]
 
     def _improves(self, snapshot: StudySnapshot, trial: TrialSnapshot, outcome: TrialReason) -> bool:
         """Whether a completed trial beats all before it; with several objectives nothing is best."""

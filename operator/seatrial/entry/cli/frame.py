@@ -116,7 +116,9 @@ def build_frame(look: Look, chronicle: Chronicle, *, now: datetime) -> Frame:
         best=status.best if status else None,
         front=len(status.pareto_front) if status and len(spec.objectives) > 1 else 0,
         best_values=tuple(chronicle.best_values),
-        rate_per_minute=rate_per_minute(tuple(chronicle.end_times), now.timestamp(), began.timestamp()),
+        rate_per_minute=rate_per_minute(
+            chronicle.end_times, now.timestamp(), max(began.timestamp(), chronicle.counted_since)
+        ),
         left_seconds=None if look.plan.state.reason.terminal else _left(snapshot, open_trials, chronicle, now),
         rows=tuple(rows),
         ended=tuple(chronicle.ended),

@@ -5,6 +5,7 @@ early stopping saves), those that run take what is left of it (beyond it, what t
 time limit cuts it off. Nothing is said before two trials have ended.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -63,7 +64,7 @@ def rate_per_minute(ended: Sequence[float], now: float, since: float) -> float |
         since: When the run began.
     """
     start = max(since, now - _WINDOW_SECONDS)
-    recent = sum(time >= start for time in ended)
+    recent = len(ended) - bisect_left(ended, start)
     if recent < _FEWEST or now <= start:
         return None
     return 60 * recent / (now - start)
