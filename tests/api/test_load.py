@@ -295,3 +295,19 @@ def test_the_api_layer_alone_knows_its_own_rules() -> None:
     parsed = parse_study(json.dumps(outside).encode(), source="s")
 
     assert parsed.study.spec.initial_trials == [{"lr": 5}]
+
+
+def test_a_file_that_is_wrong_in_thousands_of_places_is_told_the_first_and_that_there_are_more() -> None:
+    fields = refusal(json.dumps(edited({"spec.trial": {f"x{i}": 1 for i in range(5_000)}})))
+    trials = refusal(json.dumps(edited({"spec.initialTrials": [{"lr": 5}] * 1_000})))
+
+    assert len(fields) == 201
+    assert fields[-1].endswith("and more fields are wrong; mend these first")
+    assert len(trials) == 201
+    assert trials[-1] == "line 1: spec.initialTrials[200].lr and more places are wrong alike; mend these first"
+
+
+def test_half_a_million_bytes_of_text_are_no_problem() -> None:
+    tree = edited({"spec.parameters.3.choices": ["a" * 500_000, "b"], "spec.parameters.4": GONE})
+
+    assert load_study(json.dumps(tree).encode(), source="study.json").warnings == ()

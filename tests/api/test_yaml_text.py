@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from seatrial.api.yaml_text import MAX_BYTES, MAX_DEPTH, Json, read_documents, to_json
+from seatrial.api.nodes import MAX_BYTES, MAX_DEPTH, Json, to_json
+from seatrial.api.yaml_text import read_documents
 from seatrial.errors import Problem, SpecError
 
 

@@ -4,6 +4,7 @@ Charter: pure; the caller reads the file. Rules over fields come in as tables, s
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,11 +13,12 @@ from pydantic_core import ErrorDetails
 
 from seatrial.api.base import GROUP, VERSION
 from seatrial.api.checks import PARAMETER_CHECKS, PARAMETER_WARNINGS, STUDY_CHECKS, STUDY_WARNINGS
-from seatrial.api.rules import Check, find_problems
+from seatrial.api.nodes import Json, Node, node_of, to_json
+from seatrial.api.rules import MOST_TOLD, Check, find_problems
 from seatrial.api.study import Study, StudySpec
 from seatrial.api.translate import error_path, translate, wire_names
 from seatrial.api.wording import Path, list_words, path_text, show, suggest
-from seatrial.api.yaml_text import Json, Node, node_of, read_documents, to_json
+from seatrial.api.yaml_text import read_documents
 from seatrial.errors import Problem, SpecError
 
 __all__ = ["Parsed", "parse_object", "parse_study"]
@@ -39,6 +41,7 @@ _METADATA = (
     "generateName",
     "selfLink",
 )
+_PART = re.compile(r"([A-Za-z_][A-Za-z0-9_-]*)|\[([^\]]*)\]")
 _PLACEHOLDERS: Mapping[str, Json] = {
     "objectives": [{"metric": "placeholder", "goal": "minimize"}],
     "parameters": [{"name": "placeholder", "type": "constant", "value": 0}],
@@ -203,7 +206,11 @@ def _told(errors: Iterable[ErrorDetails], root: Node) -> list[tuple[Path, str]]:
     told: dict[Path, str] = {}
     for error in errors:
         path = error_path(error, root)
-        told.setdefault(path, translate(error, path, root))
+        if len(told) >= MOST_TOLD:
+            told.setdefault(path, "and more fields are wrong; mend these first")
+            break
+        if path not in told:
+            told[path] = translate(error, path, root)
     return list(told.items())
 
 
@@ -276,25 +283,16 @@ def _with_line(problem: Problem, root: Node) -> Problem:
 
 
 def _path_of(text: str, root: Node) -> Path:
-    """Return the path whose text starts *text*, as deep as the document has it."""
+    """Return the path that *text* writes, as deep as the document has it."""
     path: Path = ()
-    node: Node | None = root
-    while node is not None:
-        parts: Iterable[str | int] = ()
-        if isinstance(node.value, dict):
-            parts = node.value
-        elif isinstance(node.value, list):
-            parts = range(len(node.value))
-        fitting = (part for part in parts if _begins(text, path_text((*path, part))))
-        part = next(fitting, None)
-        if part is None:
+    node = root
+    for word, bracket in _PART.findall(text):
+        part = int(bracket) if isinstance(node.value, list) and bracket.isdigit() else word or bracket
+        child = node.child(part)
+        if child is None:
             break
-        path, node = (*path, part), node.child(part)
+        path, node = (*path, part), child
     return path
-
-
-def _begins(text: str, start: str) -> bool:
-    return text.startswith(start) and (len(text) == len(start) or text[len(start)] in ".[")
 
 
 def _in_order(problems: Iterable[Problem]) -> list[Problem]:

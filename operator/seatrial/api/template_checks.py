@@ -7,25 +7,22 @@ Charter: pure; the only module that looks into the untyped template.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from pydantic import JsonValue
 
 from seatrial.api import wire
 from seatrial.api.base import GROUP, to_seconds
+from seatrial.api.container_checks import CONTAINER_CHECKS, below
 from seatrial.api.rules import Check, problem
 from seatrial.api.study import Study
-from seatrial.api.wording import nearest, path_text, show, suggest
+from seatrial.api.wording import nearest, show, suggest
 from seatrial.errors import Problem
 
 __all__ = ["TEMPLATE_CHECKS", "TEMPLATE_WARNINGS"]
 
 _LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
-_ENV_NAME = re.compile(r"^[-._a-zA-Z][-._a-zA-Z0-9]*$")
-# Kubernetes' quantity: a decimal number with a binary, decimal or exponent suffix.
-_QUANTITY = re.compile(r"^[0-9]+(\.[0-9]*)?([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]+)?$")
 _PLACEHOLDER = re.compile(r"\$\$|\$\(" + wire.PARAMETER_PREFIX + r"([A-Za-z0-9_]+)\)")
-_RESERVED = ("SEATRIAL_", wire.PARAMETER_PREFIX)
 _CONTAINER_FIELDS = [
     "name",
     "image",
@@ -54,9 +51,6 @@ _CONTAINER_FIELDS = [
 ]
 _ROOT = "trial.template"
 
-Complaint = tuple[str, str]
-"""(path below the container, message)."""
-
 
 def _pod(study: Study) -> Mapping[str, JsonValue]:
     spec = study.spec.trial.template.get("spec")
@@ -83,7 +77,7 @@ def template_shape(study: Study) -> Iterator[Problem]:
         if name in {"containers", "volumes", "initContainers", "nodeSelector", "tolerations", "restartPolicy"}:
             yield problem(f"{_ROOT}.{name}", f"is one level too high; put {name} under spec.{_ROOT}.spec")
         else:
-            yield problem(_below(_ROOT, name), f"is unknown; {suggest(name, ['metadata', 'spec'])}")
+            yield problem(below(_ROOT, name), f"is unknown; {suggest(name, ['metadata', 'spec'])}")
     if "spec" not in template:
         yield problem(f"{_ROOT}.spec", "is missing, but a trial needs a Pod; add spec: with containers:")
     elif not isinstance(template["spec"], dict):
@@ -155,7 +149,7 @@ def pod_metadata(study: Study) -> Iterator[Problem]:
             )
             continue
         for key, value in entries.items():
-            path = _below(f"{_ROOT}.metadata.{field}", key)
+            path = below(f"{_ROOT}.metadata.{field}", key)
             if key.split("/")[0] == GROUP:
                 yield problem(path, f"is set, but {GROUP}/ belongs to Seatrial; use a prefix of your own")
             elif not isinstance(value, str):
@@ -165,102 +159,12 @@ def pod_metadata(study: Study) -> Iterator[Problem]:
 # ---- containers ------------------------------------------------------------------------------------------------------------
 
 
-def _texts(field: str) -> Callable[[Mapping[str, JsonValue]], Iterator[Complaint]]:
-    def check(container: Mapping[str, JsonValue]) -> Iterator[Complaint]:
-        items = container.get(field)
-        if items is None:
-            return
-        if not isinstance(items, list):
-            yield field, f"is {show(items)}, but must be a list; write [python, train.py]"
-            return
-        for position, item in enumerate(items):
-            if not isinstance(item, str):
-                yield f"{field}[{position}]", f"is {show(item)}, but must be text; put it in quotes"
-
-    return check
-
-
-def _single_texts(container: Mapping[str, JsonValue]) -> Iterator[Complaint]:
-    for field in ("image", "workingDir"):
-        value = container.get(field)
-        if value is not None and not isinstance(value, str):
-            yield field, f"is {show(value)}, but must be text; put it in quotes"
-
-
-def _environment(container: Mapping[str, JsonValue]) -> Iterator[Complaint]:
-    env = container.get("env")
-    if env is None:
-        return
-    if not isinstance(env, list):
-        yield "env", f"is {show(env)}, but must be a list; write - name: NAME with value: below it"
-        return
-    for position, entry in enumerate(env):
-        for field, message in _variable(entry):
-            yield f"env[{position}]{field}", message
-
-
-def _variable(entry: JsonValue) -> Iterator[Complaint]:
-    if not isinstance(entry, dict):
-        yield "", f"is {show(entry)}, but must be a mapping; write name: and value:"
-        return
-    for field in entry:
-        if field not in {"name", "value", "valueFrom"}:
-            yield _below("", field), f"is unknown; {suggest(field, ['name', 'value', 'valueFrom'])}"
-    name, value, source = entry.get("name"), entry.get("value"), entry.get("valueFrom")
-    if name is None:
-        yield ".name", "is missing, but a variable needs a name; add it"
-    elif not isinstance(name, str) or not _ENV_NAME.match(name):
-        yield ".name", f"is {show(name)}, but must be text of letters, digits and any of _ - .; rename it"
-    elif name.startswith(_RESERVED):
-        yield ".name", f"is {show(name)}, but names that start with SEATRIAL_ or HP_ are set by Seatrial; rename it"
-    if value is not None and not isinstance(value, str):
-        yield ".value", f"is {show(value)}, but must be text; put it in quotes"
-    if value not in {None, ""} and source is not None:
-        yield ".valueFrom", "is set beside value, but a variable has one source; remove one of them"
-    if source is not None and not isinstance(source, dict):
-        yield (
-            ".valueFrom",
-            f"is {show(source)}, but must be a mapping such as secretKeyRef: {{name: …, key: …}}; change it",
-        )
-
-
-def _resources(container: Mapping[str, JsonValue]) -> Iterator[Complaint]:
-    resources = container.get("resources")
-    if resources is None:
-        return
-    if not isinstance(resources, dict):
-        yield "resources", f"is {show(resources)}, but must be a mapping; write limits: and requests: below it"
-        return
-    for field in ("limits", "requests"):
-        quantities = resources.get(field)
-        if quantities is None:
-            continue
-        if not isinstance(quantities, dict):
-            yield f"resources.{field}", f"is {show(quantities)}, but must be a mapping; write cpu: 1 below it"
-            continue
-        for name, amount in quantities.items():
-            if complaint := _quantity(name, amount):
-                yield _below(f"resources.{field}", name), complaint
-
-
-def _quantity(name: str, amount: JsonValue) -> str | None:
-    text = str(amount)
-    if isinstance(amount, bool) or not isinstance(amount, str | int | float) or not _QUANTITY.match(text):
-        return f"is {show(amount)}, but must be an amount such as 500m, 2 or 4Gi; change it"
-    if "/" in name and not re.match(r"^[0-9]+$", text):
-        return f"is {show(amount)}, but devices are counted in whole numbers; use 1 or 2"
-    return None
-
-
-_CONTAINER_CHECKS = (_texts("command"), _texts("args"), _single_texts, _environment, _resources)
-
-
 def sound_containers(study: Study) -> Iterator[Problem]:
     """What a container runs, and with what, has the form that Kubernetes takes."""
     for path, container in _containers(study):
-        for check in _CONTAINER_CHECKS:
-            for below, message in check(container):
-                yield problem(f"{path}.{below}", message)
+        for check in CONTAINER_CHECKS:
+            for place, message in check(container):
+                yield problem(f"{path}.{place}", message)
 
 
 def timeout_above_zero(study: Study) -> Iterator[Problem]:
@@ -279,7 +183,7 @@ def misspelt_container_fields(study: Study) -> Iterator[Problem]:
         for name in container:
             if name not in _CONTAINER_FIELDS and (near := nearest(name, _CONTAINER_FIELDS)):
                 yield problem(
-                    _below(path, name), f"is no field of a container that is known here; did you mean `{near}`?"
+                    below(path, name), f"is no field of a container that is known here; did you mean `{near}`?"
                 )
 
 
@@ -300,11 +204,11 @@ def known_placeholders(study: Study) -> Iterator[Problem]:
     """Warn of ``$(HP_x)`` without a parameter x: Kubernetes would pass it on as it stands."""
     names = [parameter.name for parameter in study.spec.parameters]
     for path, container in _containers(study):
-        for below, text in _texts_with_placeholders(container):
+        for place, text in _texts_with_placeholders(container):
             for match in _PLACEHOLDER.finditer(text):
                 if match[1] and match[1] not in names:
                     message = f"uses {match[0]}, but there is no parameter {match[1]}; {suggest(match[1], names)}"
-                    yield problem(f"{path}.{below}", message)
+                    yield problem(f"{path}.{place}", message)
 
 
 def _texts_with_placeholders(container: Mapping[str, JsonValue]) -> Iterator[tuple[str, str]]:
@@ -317,12 +221,6 @@ def _texts_with_placeholders(container: Mapping[str, JsonValue]) -> Iterator[tup
     for position, entry in enumerate(env if isinstance(env, list) else []):
         if isinstance(entry, dict) and isinstance(value := entry.get("value"), str):
             yield f"env[{position}].value", value
-
-
-def _below(path: str, key: str) -> str:
-    """Return the path of *key* below *path*."""
-    text = path_text((key,))
-    return f"{path}{text}" if text.startswith("[") else f"{path}.{text}"
 
 
 _TRIAL = frozenset({"trial"})

@@ -13,9 +13,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from seatrial.api.base import Duration, Wire
+from seatrial.api.nodes import Node
 from seatrial.api.study import Study
 from seatrial.api.wording import Path, is_number_like, list_words, nearest, show, suggest
-from seatrial.api.yaml_text import Node
 
 __all__ = ["error_path", "field_at", "model_at", "translate", "wire_names"]
 

@@ -10,91 +10,16 @@ Charter: no file is opened here and no field of a study is known. The text may b
 after the expansion of aliases are bounded, and nothing recurses deeper than :data:`MAX_DEPTH`.
 """
 
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-
 import yaml
 
-from seatrial.api.base import Value
-from seatrial.api.wording import Path, show
-from seatrial.api.yaml_scalars import as_sent, is_null, resolve
+from seatrial.api.nodes import MAX_BYTES, MAX_DEPTH, MAX_NODES, Node, parse_json, refused, too_deep
+from seatrial.api.wording import show
+from seatrial.api.yaml_scalars import is_null, resolve
 from seatrial.errors import Problem, SpecError
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_NODES", "Json", "Node", "node_of", "read_documents", "to_json"]
-
-MAX_BYTES = 1 << 20
-"""Largest file that is read: the API server takes at most 1.5 MB."""
-MAX_DEPTH = 64
-MAX_NODES = 100_000
-"""Values in a file after its aliases are expanded."""
-
-Json = None | Value | list["Json"] | dict[str, "Json"]
+__all__ = ["read_documents"]
 
 _TAG = "tag:yaml.org,2002:"
-
-
-@dataclass(slots=True, kw_only=True)
-class Node:
-    """One value of a document.
-
-    Attributes:
-        line: 1-based line where it starts.
-        value: A scalar, or the nodes of a list or mapping.
-        raw: Text of a scalar as it is written, without quotes; None for lists and mappings.
-        plain: Whether a scalar is written without quotes, so that its spelling decides about its type.
-        key_lines: Lines of a mapping's keys.
-        size: Number of values in it, aliases expanded.
-        depth: Levels of nesting, 1 for a scalar, aliases expanded.
-        problems: What is wrong in it, with paths relative to this node.
-    """
-
-    line: int
-    value: "Value | list[Node] | dict[str, Node] | None" = None
-    raw: str | None = None
-    plain: bool = False
-    key_lines: dict[str, int] = field(default_factory=dict)
-    size: int = 1
-    depth: int = 1
-    problems: list[tuple[Path, str, int]] = field(default_factory=list)
-
-    def find(self, path: Path) -> "Node | None":
-        """Return the node at *path*, None when there is none."""
-        node: Node | None = self
-        for part in path:
-            node = node.child(part) if node is not None else None
-        return node
-
-    def line_of(self, path: Path) -> int:
-        """Return the line of the key or item at *path*, or of the nearest thing around it that exists."""
-        node, line = self, self.line
-        for part in path:
-            child = node.child(part)
-            if child is None:
-                break
-            line = node.key_lines.get(str(part), child.line)
-            node = child
-        return line
-
-    def all_problems(self) -> Iterator[tuple[Path, str, int]]:
-        """Yield (path, message, line) of everything wrong below this node, in the order of the document."""
-        yield from self.problems
-        children: list[tuple[str | int, Node]] = []
-        if isinstance(self.value, dict):
-            children = list(self.value.items())
-        elif isinstance(self.value, list):
-            children = list(enumerate(self.value))
-        for part, child in children:
-            for path, message, line in child.all_problems():
-                yield (part, *path), message, line
-
-    def child(self, part: str | int) -> "Node | None":
-        """Return the entry or item *part*, None when there is none."""
-        if isinstance(self.value, dict) and isinstance(part, str):
-            return self.value.get(part)
-        if isinstance(self.value, list) and isinstance(part, int) and 0 <= part < len(self.value):
-            return self.value[part]
-        return None
 
 
 def read_documents(text: bytes, *, source: str) -> list[Node]:
@@ -112,28 +37,10 @@ def read_documents(text: bytes, *, source: str) -> list[Node]:
     try:
         documents = _compose(decoded)
     except yaml.YAMLError as err:
-        if (parsed := _parse_json(decoded)) is None:
+        if (parsed := parse_json(decoded)) is None:
             raise SpecError([_syntax_problem(err, decoded, source)]) from err
         documents = [parsed]
     return [document for document in documents if document.value is not None]
-
-
-def node_of(value: Json) -> Node:
-    """Return the node of a plain value, for objects that do not come from a file.
-
-    Raises:
-        SpecError: If it nests deeper than any study does.
-    """
-    return _from_json(value, depth=0)
-
-
-def to_json(node: Node) -> Json:
-    """Return the plain value of *node*, as kubectl would send it."""
-    if isinstance(node.value, dict):
-        return {key: to_json(child) for key, child in node.value.items()}
-    if isinstance(node.value, list):
-        return [to_json(child) for child in node.value]
-    return node.value
 
 
 # ---- text --------------------------------------------------------------------------------------------------------------
@@ -142,27 +49,17 @@ def to_json(node: Node) -> Json:
 def _decode(text: bytes, source: str) -> str:
     if len(text) > MAX_BYTES:
         size = f"{len(text) / 1e6:.1f} MB"
-        raise _refused(
+        raise refused(
             f"{source} is {size} large, but a study has at most {MAX_BYTES // 1024} KiB; is it the right file?"
         )
     if b"\0" in text[:8192]:
-        raise _refused(f"{source} is a binary file, but a study is YAML or JSON text; is it the right file?")
+        raise refused(f"{source} is a binary file, but a study is YAML or JSON text; is it the right file?")
     try:
         return text.decode("utf-8-sig")
     except UnicodeDecodeError as err:
         line = text[: err.start].count(b"\n") + 1
         message = f"{source} is not UTF-8 (byte 0x{text[err.start]:02x}); save it as UTF-8 text"
         raise SpecError([Problem(path="", message=message, line=line)]) from err
-
-
-def _refused(message: str, line: int | None = None) -> SpecError:
-    return SpecError([Problem(path="", message=message, line=line)])
-
-
-def _too_deep(line: int) -> SpecError:
-    return _refused(
-        f"nests deeper than {MAX_DEPTH} levels, but no study does; look for brackets that are never closed", line
-    )
 
 
 def _syntax_problem(err: yaml.YAMLError, text: str, source: str) -> Problem:
@@ -223,7 +120,7 @@ class _Builder:
 
     def _start(self, event: yaml.SequenceStartEvent | yaml.MappingStartEvent, line: int) -> None:
         if len(self._open) >= MAX_DEPTH:
-            raise _too_deep(line)
+            raise too_deep(line)
         node = Node(line=line, value=[] if isinstance(event, yaml.SequenceStartEvent) else {})
         expected = "seq" if isinstance(event, yaml.SequenceStartEvent) else "map"
         if event.tag not in {None, "!", _TAG + expected}:
@@ -235,9 +132,9 @@ class _Builder:
 
     def _anchored(self, anchor: str, line: int) -> Node:
         if anchor not in self._anchors:
-            raise _refused(f"uses the alias *{anchor}, but no &{anchor} stands before it; define it first", line)
+            raise refused(f"uses the alias *{anchor}, but no &{anchor} stands before it; define it first", line)
         if (node := self._anchors[anchor]) is None:
-            raise _refused(f"uses the alias *{anchor} inside its own value; write the value out", line)
+            raise refused(f"uses the alias *{anchor} inside its own value; write the value out", line)
         return node
 
     def _add(self, node: Node, anchor: str | None) -> None:
@@ -258,10 +155,10 @@ class _Builder:
         parent.size += node.size
         parent.depth = max(parent.depth, node.depth + 1)
         if parent.depth > MAX_DEPTH:
-            raise _too_deep(parent.line)
+            raise too_deep(parent.line)
         if parent.size > MAX_NODES:
             message = f"holds more than {MAX_NODES} values once its aliases are expanded; write fewer of them"
-            raise _refused(message, parent.line)
+            raise refused(message, parent.line)
 
 
 def _compose(text: str) -> list[Node]:
@@ -354,59 +251,4 @@ def _scalar_node(event: yaml.ScalarEvent, line: int) -> Node:
     elif not isinstance(node.value, kind) or (isinstance(node.value, bool) and kind is not bool):
         message = f"is {show(event.value)}, but its tag {str(tag).replace(_TAG, '!!')} says otherwise; remove the tag"
         node.problems.append(((), message, line))
-    return node
-
-
-# ---- JSON ----------------------------------------------------------------------------------------------------------------
-
-
-def _parse_json(text: str) -> Node | None:
-    r"""Return the document of a JSON text that is no YAML (an escape such as ``\ud83d\ude00``), None when it is no JSON either."""
-    if not text.lstrip().startswith("{"):
-        return None
-    try:
-        parsed = json.loads(text, object_pairs_hook=_pairs, parse_float=_json_float, parse_constant=_json_constant)
-        json.dumps(parsed, ensure_ascii=False).encode()  # a half of a surrogate pair is no text
-    except (ValueError, RecursionError):
-        return None
-    return _from_json(parsed, depth=0)
-
-
-class _Pairs(dict[str, Json]):
-    """A JSON object that remembers which keys were repeated."""
-
-    repeated: tuple[str, ...] = ()
-
-
-def _pairs(pairs: list[tuple[str, Json]]) -> _Pairs:
-    found = _Pairs(reversed(pairs))
-    names = [name for name, _ in pairs]
-    found.repeated = tuple(sorted({name for name in names if names.count(name) > 1})) if len(found) < len(names) else ()
-    return found
-
-
-def _json_float(text: str) -> float:
-    number = float(text)
-    if abs(number) == float("inf"):
-        raise ValueError(text)
-    return number
-
-
-def _json_constant(text: str) -> float:
-    raise ValueError(text)
-
-
-def _from_json(value: Json, *, depth: int) -> Node:
-    if depth > MAX_DEPTH:
-        raise _too_deep(1)
-    node = Node(line=1)
-    if isinstance(value, dict):
-        node.value = {key: _from_json(child, depth=depth + 1) for key, child in value.items()}
-        repeated = value.repeated if isinstance(value, _Pairs) else ()
-        node.problems += [((key,), "is given twice; remove one", 1) for key in repeated]
-    elif isinstance(value, list):
-        node.value = [_from_json(child, depth=depth + 1) for child in value]
-    else:
-        node.value = as_sent(value) if isinstance(value, float) else value
-        node.raw = str(value)
     return node

@@ -10,12 +10,12 @@ from seatrial.api.algorithm import AlgorithmName
 from seatrial.api.base import Value
 from seatrial.api.checks import PARAMETER_CHECKS, STUDY_CHECKS, STUDY_WARNINGS
 from seatrial.api.load import Parsed, parse_object, parse_study
+from seatrial.api.nodes import Json
 from seatrial.api.parameter_checks import admits, domain
 from seatrial.api.parameters import Parameter
 from seatrial.api.rules import Check, find_problems, problem
 from seatrial.api.study import Study
 from seatrial.api.wording import list_words, show, suggest
-from seatrial.api.yaml_text import Json
 from seatrial.errors import Problem
 from seatrial.search.algorithms import TRAITS
 from seatrial.search.algorithms.grid import grid_size
