@@ -307,7 +307,16 @@ def test_a_file_that_is_wrong_in_thousands_of_places_is_told_the_first_and_that_
     assert trials[-1] == "line 1: spec.initialTrials[200].lr and more places are wrong alike; mend these first"
 
 
-def test_half_a_million_bytes_of_text_are_no_problem() -> None:
-    tree = edited({"spec.parameters.3.choices": ["a" * 500_000, "b"], "spec.parameters.4": GONE})
+def test_a_text_that_no_environment_variable_could_hold_is_refused() -> None:
+    tree = edited({"spec.parameters.3.choices": ["sgd", "a" * 500_000]})
 
-    assert load_study(json.dumps(tree).encode(), source="study.json").warnings == ()
+    assert refusal(json.dumps(tree)) == [
+        f"line 1: spec.parameters[3].choices[1] is '{'a' * 59}…' with 500000 characters, but at most 1024 are allowed; "
+        "give a short name and look the text up in the trial"
+    ]
+
+
+def test_defaults_that_the_server_filled_in_are_no_reason_for_a_warning() -> None:
+    stored = edited({"spec.objectives.0.window": 5, "spec.objectives.0.summary": "last", "spec.suspend": False})
+
+    assert load_object(stored).warnings == ()

@@ -21,7 +21,7 @@ from seatrial.api.parameter_checks import PARAMETER_CHECKS, PARAMETER_WARNINGS, 
 from seatrial.api.parameters import ParameterType
 from seatrial.api.rules import Check, problem
 from seatrial.api.stopping import StoppingRule
-from seatrial.api.study import MetricsSource, Study, Summary
+from seatrial.api.study import MetricsSource, Objective, Study, Summary
 from seatrial.api.template_checks import TEMPLATE_CHECKS, TEMPLATE_WARNINGS
 from seatrial.api.wording import show, suggest
 from seatrial.errors import Problem
@@ -81,7 +81,8 @@ def bounded_constraints(study: Study) -> Iterator[Problem]:
 def idle_window(study: Study) -> Iterator[Problem]:
     """Warn of a window that nothing averages."""
     for position, objective in enumerate(study.spec.objectives):
-        if "window" in objective.model_fields_set and objective.summary is not Summary.MEAN:
+        # The API server fills the default in: only another number was written by somebody.
+        if objective.window != Objective.model_fields["window"].default and objective.summary is not Summary.MEAN:
             message = f"is {objective.window}, but only summary: mean uses it and summary is {objective.summary}"
             yield problem(f"objectives[{position}].window", message)
 

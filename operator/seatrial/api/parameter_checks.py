@@ -20,6 +20,8 @@ _LISTS = frozenset({ParameterType.ORDINAL, ParameterType.CATEGORICAL})
 _EXACT = 2**53
 """Whole numbers are exact in a float up to here."""
 _MOST_LEVELS = 10**9
+_LONGEST_TEXT = 1024
+"""64 parameters of this length stay below the 128 KiB that Linux gives a single variable."""
 _DIGITS = 1e11
 """A step below this share of the range's ends would vanish in the twelve digits that values are written with."""
 
@@ -147,6 +149,15 @@ def distinct_choices(parameter: Parameter) -> Iterator[tuple[str, str]]:
         first = next(i for i, other in enumerate(choices) if same_value(other, choice))
         if first < position:
             yield f"choices[{position}]", f"is {show(choice)}, the same as choices[{first}]; remove one"
+
+
+def short_texts(parameter: Parameter) -> Iterator[tuple[str, str]]:
+    """A text fits into an environment variable beside all the others."""
+    texts = [(f"choices[{position}]", choice) for position, choice in enumerate(parameter.choices or [])]
+    for field, text in [*texts, ("value", parameter.value)]:
+        if isinstance(text, str) and len(text) > _LONGEST_TEXT:
+            message = f"is {show(text)} with {len(text)} characters, but at most {_LONGEST_TEXT} are allowed; give a short name and look the text up in the trial"
+            yield field, message
 
 
 def default_in_range(parameter: Parameter) -> Iterator[tuple[str, str]]:
@@ -290,6 +301,7 @@ PARAMETER_CHECKS: tuple[ParameterCheck, ...] = (
     whole_numbers,
     usable_step,
     distinct_choices,
+    short_texts,
     default_in_range,
 )
 PARAMETER_WARNINGS: tuple[ParameterCheck, ...] = (looks_like_a_number, unsorted_ordinal, unreached_max)
