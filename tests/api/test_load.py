@@ -311,8 +311,10 @@ def test_a_text_that_no_environment_variable_could_hold_is_refused() -> None:
     tree = edited({"spec.parameters.3.choices": ["sgd", "a" * 500_000]})
 
     assert refusal(json.dumps(tree)) == [
-        f"line 1: spec.parameters[3].choices[1] is '{'a' * 59}…' with 500000 characters, but at most 1024 are allowed; "
-        "give a short name and look the text up in the trial"
+        (
+            f"line 1: spec.parameters[3].choices[1] is '{'a' * 59}…' with 500000 characters, but at most 1024 are allowed; "
+            "give a short name and look the text up in the trial"
+        )
     ]
 
 
