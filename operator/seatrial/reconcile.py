@@ -8,7 +8,7 @@ stored before its attempt is released.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -28,6 +28,7 @@ from seatrial.decide.actions import (
     StopAttempt,
 )
 from seatrial.decide.attempts import Attempt, Phase
+from seatrial.decide.changes import changed_places
 from seatrial.decide.curves import Curves
 from seatrial.decide.lifecycle import (
     Seen,
@@ -124,6 +125,8 @@ class Reconciler:
         self._observer = observer
         self._snapshotter = Snapshotter()
         self._standings = Standings()
+        self._records: Sequence[Trial] = ()
+        self._trials: dict[str, Trial] = {}
         self._study: Study | None = None
         self._search: tuple[SearchSpace, Algorithm] | None = None
         self._exhausted: Exhausted | None = None
@@ -169,7 +172,7 @@ class Reconciler:
 
     async def _observe(self, study: Study, *, interrupted: bool) -> _Pass:
         records = await self._store.read_trials(self._key)
-        trials = {trial.metadata.name: trial for trial in records}
+        trials = self._by_name(records)
         attempts = dict(await self._runner.observe(study))
         strangers = frozenset(attempts.keys() - trials.keys())
         for name, attempt in list(attempts.items()):
@@ -191,6 +194,17 @@ class Reconciler:
         return _Pass(
             study=study, trials=trials, attempts=attempts, curves=curves, strangers=strangers, snapshot=snapshot
         )
+
+    def _by_name(self, records: Sequence[Trial]) -> dict[str, Trial]:
+        """Return the records by name, in the order of their index; only those that changed are read."""
+        known = self._trials
+        for place in changed_places(self._records, records):
+            known[records[place].metadata.name] = records[place]
+        if len(known) != len(records):
+            # Some were taken away.
+            known = {trial.metadata.name: trial for trial in records}
+        self._records, self._trials = records, known
+        return known
 
     async def _clear_away(self, study: Study, trial: Trial, attempt: Attempt) -> None:
         if attempt.phase in {Phase.EXITED, Phase.LOST}:
@@ -247,7 +261,7 @@ class Reconciler:
     async def _create(self, now: _Pass, count: int) -> bool:
         """Ask for trials on the newest history, record each, and start it."""
         snapshot = self._snapshotter.build(
-            study=now.study, trials=_by_index(now.trials), attempts={}, curves={}, now=now.snapshot.now
+            study=now.study, trials=list(now.trials.values()), attempts={}, curves={}, now=now.snapshot.now
         )
         if f"{self._key.name}-{snapshot.next_index}" in now.strangers:
             # An attempt that nobody asked for has that name and has to be gone first.
@@ -264,6 +278,11 @@ class Reconciler:
                 break
             if trial.spec.reuse_of is None:
                 await self._runner.start(now.study, trial, trial.status.attempt)
+        if snapshot.free_indices is not None:
+            # A gap was filled: it belongs between the others.
+            ordered = sorted(now.trials.items(), key=lambda item: item[1].spec.index)
+            now.trials.clear()
+            now.trials.update(ordered)
         return bool(found.proposals) or found.exhausted is not None
 
     async def _ask(self, study: Study, snapshot: StudySnapshot, count: int) -> Proposals:
@@ -282,7 +301,7 @@ class Reconciler:
     async def _write_status(self, now: _Pass, plan: Plan, *, interrupted: bool) -> StudyStatus:
         snapshot = self._snapshotter.build(
             study=now.study,
-            trials=_by_index(now.trials),
+            trials=list(now.trials.values()),
             attempts={},
             curves={},
             now=self._clock.now(),
@@ -313,10 +332,6 @@ class Reconciler:
             choice = await asyncio.to_thread(self._built(study)[1].recommend, snapshot.history())
             self._recommended = len(snapshot.trials), choice
         return self._recommended[1]
-
-
-def _by_index(trials: Mapping[str, Trial]) -> list[Trial]:
-    return sorted(trials.values(), key=lambda trial: trial.spec.index)
 
 
 def _stranger(study: Study, name: str) -> Trial:

@@ -153,7 +153,7 @@ def test_median_rule_waits_for_its_first_step():
     ids=["median", "quarter", "three quarters", "one percent"],
 )
 def test_percentile_interpolates_linearly(percent, expected):
-    assert percentile([4.0, 1.0, 3.0, 2.0], percent) == pytest.approx(expected)
+    assert percentile([1.0, 2.0, 3.0, 4.0], percent) == pytest.approx(expected)
 
 
 def test_percentile_of_one_value_and_with_infinity():

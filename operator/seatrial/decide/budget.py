@@ -29,18 +29,17 @@ def reached_target(study: StudySnapshot) -> TrialSnapshot | None:
         return None
     for trial in study.trials:
         value = trial.values[0]
-        good = trial.reason in {TrialReason.COMPLETED, TrialReason.STOPPED} and trial.complete
-        if good and value is not None and value <= target and all(v <= 0 for v in trial.violations):
+        if value is not None and value <= target and trial.feasible:
             return trial
     return None
 
 
 def judge_budget(study: StudySnapshot) -> Verdict | None:
     """Return why no new trial may be started, None when one may."""
-    rests = all(trial.terminal and trial.reason is not TrialReason.CANCELLED for trial in study.trials)
-    # A study that has run all its trials is complete for that reason, also when it is looked at after its duration.
     number = _number(study)
-    first, last = (number, None) if rests else (None, number)
+    # A study that has run all its trials is complete for that reason, also when it is looked at after its duration.
+    ran = number is not None and not any(t.reason is TrialReason.CANCELLED or not t.terminal for t in study.trials)
+    first, last = (number, None) if ran else (None, number)
     return _failures(study) or _target(study) or first or _duration(study) or _gpu_time(study) or last
 
 

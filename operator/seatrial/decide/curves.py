@@ -10,8 +10,11 @@ from collections import deque
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from itertools import takewhile
+from operator import attrgetter
 
 __all__ = ["LIMIT", "Curve", "CurveBuilder", "Curves", "Point"]
+
+_STEP = attrgetter("step")
 
 LIMIT = 1024
 """Most points that a builder keeps for one metric, rungs not counted."""
@@ -83,7 +86,7 @@ class Curve:
 
     def at(self, step: int) -> Point | None:
         """Return the newest point not later than *step*."""
-        i = bisect_right(self.points, step, key=lambda point: point.step)
+        i = bisect_right(self.points, step, key=_STEP)
         return self.points[i - 1] if i else None
 
     def negated(self, known: tuple["Curve", "Curve"] | None = None) -> "Curve":

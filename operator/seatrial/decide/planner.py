@@ -323,8 +323,7 @@ def _state(draft: _Draft, verdict: Verdict | None) -> StudyState:
 
 
 def _final_state(study: StudySnapshot, verdict: Verdict) -> StudyState:
-    results = {TrialReason.COMPLETED, TrialReason.STOPPED}
-    if verdict.reason.status == "True" and not any(t.complete and t.reason in results for t in study.trials):
+    if verdict.reason.status == "True" and not any(trial.succeeded for trial in study.trials):
         return StudyState(
             reason=StudyReason.NO_TRIAL_SUCCEEDED, message=f"{verdict.message}, but none of them has a result"
         )

@@ -15,6 +15,7 @@ from seatrial.api.study import Study, StudySpec
 from seatrial.api.trial import Trial, reason_of
 from seatrial.decide.actions import StopReason
 from seatrial.decide.attempts import Attempt
+from seatrial.decide.changes import changed_places
 from seatrial.decide.curves import Curve, CurveBuilder, Curves
 from seatrial.decide.values import minimised, parse_number, read_finals, read_values, read_violations
 from seatrial.search.base import Evaluated, Exhausted, History, Pending
@@ -96,13 +97,24 @@ class TrialSnapshot:
     @property
     def complete(self) -> bool:
         """Whether every objective has a finite value."""
-        return all(value is not None and math.isfinite(value) for value in self.values)
+        # A generator costs three times as much, and this is asked for every trial in every pass.
+        return None not in self.values and all(map(math.isfinite, self.values))  # type: ignore[arg-type]
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it has a result: it was trained in full or stopped early, and every objective has a finite value."""
+        return (self.reason is TrialReason.COMPLETED or self.reason is TrialReason.STOPPED) and self.complete
+
+    @property
+    def feasible(self) -> bool:
+        """Whether it has a result that keeps all constraints."""
+        return self.succeeded and (not self.violations or all(violation <= 0 for violation in self.violations))
 
     def evaluated(self) -> Evaluated | None:
         """Return it as the search sees it; None while pending, when cancelled, and when it only repeats another trial."""
         if self.reason in {TrialReason.CANCELLED, TrialReason.REUSED} or not self.terminal:
             return None
-        good = self.reason in {TrialReason.COMPLETED, TrialReason.STOPPED} and self.complete
+        good = self.succeeded
         return Evaluated(
             index=self.index,
             assignment=self.assignment,
@@ -210,8 +222,9 @@ class Snapshotter:
     """Builds snapshots of one study; remembers the part of each trial whose object is still the same."""
 
     def __init__(self) -> None:
-        # By identity of the record, which is held with it, so that the identity cannot be taken by another one.
-        self._known: dict[int, tuple[Trial, TrialSnapshot]] = {}
+        self._records: tuple[Trial, ...] = ()
+        self._stored: list[TrialSnapshot] = []
+        self._places: dict[str, int] = {}
         self._negated: dict[str, tuple[Curve, Curve]] = {}
         self._spec: StudySpec | None = None
 
@@ -238,8 +251,7 @@ class Snapshotter:
             interrupted: Whether everything is to be laid down for a later run.
         """
         if study.spec is not self._spec and study.spec != self._spec:
-            self._known.clear()
-            self._negated.clear()
+            self._forget()
         self._spec = study.spec
         started = study.status.start_time if study.status else None
         return StudySnapshot(
@@ -258,23 +270,31 @@ class Snapshotter:
     def _trials(
         self, spec: StudySpec, trials: Sequence[Trial], attempts: Mapping[str, Attempt], curves: Mapping[str, Curves]
     ) -> tuple[TrialSnapshot, ...]:
-        known, found = self._known, []
+        self._read(spec, trials)
+        found = list(self._stored)
+        for name, live in attempts.items():
+            place = self._places.get(name)
+            if place is None or found[place].name != name:
+                continue
+            stored = found[place]
+            # An attempt of a lower number is over and dealt with; one of a higher number was started before a record was lost.
+            if live.number >= stored.attempt and not stored.terminal:
+                found[place] = self._with_attempt(spec, stored, live, curves.get(name, {}))
         if attempts:
             self._negated = {name: pair for name, pair in self._negated.items() if name in attempts}
-        if len(known) > 2 * len(trials) + 1000:
-            # Earlier records of the same trials.
-            known.clear()
-        for trial in trials:
-            entry = known.get(id(trial))
-            if entry is None:
-                entry = known[id(trial)] = (trial, build_trial(spec, trial))
-            stored = entry[1]
-            live = attempts.get(stored.name) if attempts else None
-            # An attempt of a lower number is over and dealt with; one of a higher number was started before a record was lost.
-            if live is not None and live.number >= stored.attempt and not stored.terminal:
-                stored = self._with_attempt(spec, stored, live, curves.get(stored.name, {}))
-            found.append(stored)
         return tuple(found)
+
+    def _read(self, spec: StudySpec, trials: Sequence[Trial]) -> None:
+        """Read the records that are new or changed."""
+        if len(trials) < len(self._records):
+            self._forget()
+        for place in changed_places(self._records, trials):
+            self._stored[place : place + 1] = [build_trial(spec, trials[place])]
+            self._places[trials[place].metadata.name] = place
+        self._records = tuple(trials)
+
+    def _forget(self) -> None:
+        self._records, self._stored, self._places, self._negated = (), [], {}, {}
 
     def _with_attempt(self, spec: StudySpec, stored: TrialSnapshot, live: Attempt, curves: Curves) -> TrialSnapshot:
         """Return the trial with what its running attempt has reported so far."""

@@ -23,16 +23,15 @@ def best_so_far(study: StudySnapshot) -> TrialSnapshot | None:
 
     A trial that a rule stopped counts only while no other has a result: its value speaks of fewer steps. Ties go to the lower index.
     """
-    for reason in (TrialReason.COMPLETED, TrialReason.STOPPED):
-        good = [trial for trial in study.trials if trial.reason is reason and _is_good(trial)]
-        if good:
-            return min(good, key=lambda trial: (trial.values[0], trial.index))
-    return None
+    good = [trial for trial in study.trials if trial.feasible]
+    full = [trial for trial in good if trial.reason is TrialReason.COMPLETED]
+    # The first of equals is the one with the lowest index.
+    return min(full or good, key=lambda trial: trial.values[0] or 0.0, default=None)
 
 
 def front(study: StudySnapshot) -> tuple[TrialSnapshot, ...]:
     """Return the Pareto front of the completed trials that keep all constraints, by the first objective."""
-    good = [trial for trial in study.trials if trial.reason is TrialReason.COMPLETED and _is_good(trial)]
+    good = [trial for trial in study.trials if trial.reason is TrialReason.COMPLETED and trial.feasible]
     if not good:
         return ()
     chosen = [good[i] for i in pareto_front([[v for v in t.values if v is not None] for t in good])]
@@ -105,15 +104,9 @@ def build_status(
     )
 
 
-def _is_good(trial: TrialSnapshot) -> bool:
-    """Whether it has a result that keeps all constraints."""
-    ended = trial.reason is TrialReason.COMPLETED or trial.reason is TrialReason.STOPPED
-    return ended and trial.complete and all(violation <= 0 for violation in trial.violations)
-
-
 def _eligible(study: StudySnapshot, index: int) -> TrialSnapshot | None:
     """Return the trial that an algorithm recommends, None when it cannot be the winner."""
-    return next((trial for trial in study.trials if trial.index == index and _is_good(trial)), None)
+    return next((trial for trial in study.trials if trial.index == index and trial.feasible), None)
 
 
 def _progress(study: StudySnapshot) -> str:

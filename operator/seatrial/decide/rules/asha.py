@@ -6,7 +6,6 @@ best ``max(1, floor(n / eta))`` of the n trials that have reached it so far, its
 """
 
 import math
-from bisect import bisect_left
 from dataclasses import dataclass
 from functools import cache
 
@@ -59,7 +58,7 @@ class Asha:
             return None
         measure = Measure.BEST if self.best_so_far else Measure.VALUE
         ranking, own = cohort.numbers(rung, measure), cohort.own(trial, rung, measure)
-        place, keep = bisect_left(ranking, own) + 1, places(len(ranking), self.eta)
+        place, keep = ranking.below(own) + 1, places(len(ranking), self.eta)
         # A tie with the last place that goes on goes on too: equal values give no ground to prefer one.
         if own <= ranking[keep - 1] and math.isfinite(own):
             return Pass(

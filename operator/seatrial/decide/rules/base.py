@@ -10,10 +10,11 @@ from typing import Protocol
 
 from seatrial.api.conditions import TrialReason
 from seatrial.decide.actions import StopReason
+from seatrial.decide.changes import changed_places
 from seatrial.decide.curves import Curve, Point
 from seatrial.decide.snapshot import TrialSnapshot
 
-__all__ = ["Cohort", "Judgement", "Measure", "Pass", "Rule", "Standings", "Stop"]
+__all__ = ["Cohort", "Judgement", "Measure", "Numbers", "Pass", "Rule", "Standings", "Stop"]
 
 _WITHOUT_CURVE = frozenset({TrialReason.REUSED, TrialReason.FAILED, TrialReason.INFEASIBLE, TrialReason.CANCELLED})
 
@@ -50,6 +51,38 @@ class Measure(StrEnum):
         return number if math.isfinite(number) else math.inf
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Numbers:
+    """Numbers in increasing order, held in two parts so that the many need not be sorted again for the few.
+
+    Attributes:
+        finished: Those of finished trials, increasing.
+        running: Those of all others, increasing.
+    """
+
+    finished: Sequence[float]
+    running: Sequence[float]
+
+    def __len__(self) -> int:
+        return len(self.finished) + len(self.running)
+
+    def __getitem__(self, place: int) -> float:
+        if not 0 <= place < len(self):
+            raise IndexError(place)
+        # What lies before this in one part is below *place* whatever the other part holds.
+        first = max(0, place - len(self.running))
+        return sorted([*self.finished[first : place + 1], *self.running])[place - first]
+
+    def below(self, number: float) -> int:
+        """Return how many are smaller than *number*."""
+        return bisect_left(self.finished, number) + bisect_left(self.running, number)
+
+    def without_running(self, number: float) -> "Numbers":
+        """Return the numbers without one of a running trial."""
+        place = bisect_left(self.running, number)
+        return Numbers(finished=self.finished, running=[*self.running[:place], *self.running[place + 1 :]])
+
+
 class Standings:
     """The numbers of a study's finished trials by step and measure, sorted; they never change and only grow in number.
 
@@ -57,29 +90,28 @@ class Standings:
     """
 
     def __init__(self) -> None:
-        self._known: dict[str, TrialSnapshot] = {}
+        self._trials: Sequence[TrialSnapshot] = ()
+        self._open: set[int] = set()
         self._curves: list[Curve] = []
         self._numbers: dict[tuple[int, Measure], list[float]] = {}
 
     def take(self, trials: Sequence[TrialSnapshot]) -> list[TrialSnapshot]:
         """Learn which trials are finished, and return the others that can be compared."""
-        known, news, others, met = self._known, [], [], 0
-        for trial in trials:
-            # A trial that is finished by the present plan still has its attempt: its stored curve is not known yet.
-            if not trial.terminal or trial.live is not None:
-                others.append(trial)
-            elif known.get(trial.name) is trial:
-                met += 1
-            else:
-                news.append(trial)
-        if met != len(known):
-            # A record was changed or taken away by hand: what was computed with it is of no use.
-            for computed in (self._known, self._curves, self._numbers):
-                computed.clear()
-            return self.take(trials)
-        for trial in news:
-            self._add(trial)
-        return [trial for trial in others if _comparable(trial)]
+        places = changed_places(self._trials, trials)
+        if len(trials) < len(self._trials) or any(
+            place < len(self._trials) and place not in self._open for place in places
+        ):
+            # A record of a finished trial was changed or taken away by hand: what was computed with it is of no use.
+            self._trials, self._open, self._curves, self._numbers = (), set(), [], {}
+            places = list(range(len(trials)))
+        for place in places:
+            self._open.discard(place)
+            if not _is_finished(trials[place]):
+                self._open.add(place)
+            elif _is_comparable(trials[place]):
+                self._add(trials[place].curve)
+        self._trials = tuple(trials)
+        return [trials[place] for place in sorted(self._open) if _is_comparable(trials[place])]
 
     def numbers(self, step: int, measure: Measure) -> list[float]:
         """Return the numbers of the finished trials that reached *step*, increasing."""
@@ -93,11 +125,7 @@ class Standings:
         self._numbers[key] = found
         return found
 
-    def _add(self, trial: TrialSnapshot) -> None:
-        self._known[trial.name] = trial
-        if not _comparable(trial):
-            return
-        curve = trial.curve
+    def _add(self, curve: Curve) -> None:
         self._curves.append(curve)
         for (step, measure), numbers in self._numbers.items():
             if (curve.step or 0) >= step:
@@ -108,7 +136,12 @@ class Standings:
 _STEPS_KEPT = 128
 
 
-def _comparable(trial: TrialSnapshot) -> bool:
+def _is_finished(trial: TrialSnapshot) -> bool:
+    # A trial that is finished by the present plan still has its attempt: the curve that is stored of it is not known yet.
+    return trial.terminal and trial.live is None
+
+
+def _is_comparable(trial: TrialSnapshot) -> bool:
     return bool(trial.curve.points) and trial.reason not in _WITHOUT_CURVE
 
 
@@ -127,22 +160,20 @@ class Cohort:
         self.sign = sign
         self._standings = standings or Standings()
         self._others = self._standings.take(trials)
-        self._numbers: dict[tuple[int, Measure], list[float]] = {}
+        self._numbers: dict[tuple[int, Measure], Numbers] = {}
 
-    def numbers(self, step: int, measure: Measure) -> list[float]:
-        """Return the numbers of all trials that reached *step*, increasing. Callers do not change the list."""
+    def numbers(self, step: int, measure: Measure) -> Numbers:
+        """Return the numbers of all trials that reached *step*."""
         key = (step, measure)
         if key not in self._numbers:
             reached = (trial.curve for trial in self._others if (trial.curve.step or 0) >= step)
-            own = [measure.of(_point(curve, step)) for curve in reached]
-            self._numbers[key] = sorted([*self._standings.numbers(step, measure), *own])
+            running = sorted(measure.of(_point(curve, step)) for curve in reached)
+            self._numbers[key] = Numbers(finished=self._standings.numbers(step, measure), running=running)
         return self._numbers[key]
 
-    def others(self, trial: TrialSnapshot, step: int, measure: Measure) -> list[float]:
-        """Return the numbers of all trials but *trial*, which has reached *step*, increasing."""
-        numbers = list(self.numbers(step, measure))
-        del numbers[bisect_left(numbers, self.own(trial, step, measure))]
-        return numbers
+    def others(self, trial: TrialSnapshot, step: int, measure: Measure) -> Numbers:
+        """Return the numbers of all trials but *trial*, which runs and has reached *step*."""
+        return self.numbers(step, measure).without_running(self.own(trial, step, measure))
 
     def own(self, trial: TrialSnapshot, step: int, measure: Measure) -> float:
         """Return the number of one trial at *step*, by the same reading as everybody's."""

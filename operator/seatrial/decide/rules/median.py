@@ -34,7 +34,6 @@ class Median:
         others = cohort.others(trial, step, Measure.MEAN)
         if len(others) < self.min_trials:
             return None
-        # They are sorted: two looks instead of sorting ten thousand numbers again for each running trial.
         median = (others[(len(others) - 1) // 2] + others[len(others) // 2]) / 2
         if not last.low > median:
             return None

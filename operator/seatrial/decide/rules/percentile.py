@@ -1,25 +1,25 @@
 """Stop a trial whose best value so far is not among the best percentile of the others' best values at the same step."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from seatrial.api.stopping import PercentileSettings
 from seatrial.api.study import StudySpec
 from seatrial.decide.actions import StopReason
-from seatrial.decide.rules.base import Cohort, Judgement, Measure, Stop
+from seatrial.decide.rules.base import Cohort, Judgement, Measure, Numbers, Stop
 from seatrial.decide.snapshot import TrialSnapshot
 
 __all__ = ["Percentile", "build_percentile", "percentile"]
 
 
-def percentile(values: list[float], percent: float) -> float:
-    """Return the *percent*-th percentile of *values* by linear interpolation between order statistics.
+def percentile(ordered: Sequence[float] | Numbers, percent: float) -> float:
+    """Return the *percent*-th percentile of *ordered* by linear interpolation between order statistics.
 
     Args:
-        values: At least one number; +inf is allowed and sorts last.
+        ordered: At least one number, increasing; +inf is allowed.
         percent: Between 0 and 100.
     """
-    ordered = sorted(values)
     place = (len(ordered) - 1) * percent / 100.0
     below = math.floor(place)
     share = place - below
