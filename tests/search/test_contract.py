@@ -1,6 +1,7 @@
 """What every algorithm of the table promises. A line in the table is all that it takes to be tested here."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -45,6 +46,8 @@ FINITE = SearchSpace(
         Constant(name="fixed", value="x", when=Condition(parent="kind", values=("b",))),
     ]
 )
+# Trials on the bowl: sixty, fewer for methods whose model costs more and needs less.
+BOWL_TRIALS = {"gp": 20, "auto": 20}
 SMOOTH = SearchSpace([Float(name=name, low=0.0, high=1.0) for name in "xyz"])
 
 
@@ -130,7 +133,9 @@ def test_the_same_history_gives_the_same_suggestions_in_another_process():
     )
     command = [sys.executable, "-c", code, json.dumps([p for p in sys.path if p])]
 
-    there = subprocess.run(command, check=True, capture_output=True, text=True, env={"PYTHONHASHSEED": "77"})
+    # Another order of hashes, but the same number of BLAS threads: sums in another order differ in their last bits.
+    environment = os.environ | {"PYTHONHASHSEED": "77"}
+    there = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
 
     assert json.loads(there.stdout) == {name: suggestions_as_text(name) for name in NAMES}
 
@@ -233,16 +238,16 @@ def test_a_space_of_constants_is_one_trial(name):
 
 @every_algorithm
 def test_a_study_in_which_everything_fails_goes_on(name):
-    history, suggestions = rehearse(build(name, MIXED), lambda _: None, trials=20, parallel=2)
+    history, suggestions = rehearse(build(name, MIXED), lambda _: None, trials=14, parallel=2)
 
-    assert len(suggestions) == 20
+    assert len(suggestions) == 14
     assert_sound(MIXED, History(), [suggestion.assignment for suggestion in suggestions])
     assert build(name, MIXED).recommend(history) is None
 
 
 @every_algorithm
 def test_a_study_in_which_all_values_are_equal_goes_on(name):
-    _, suggestions = rehearse(build(name, MIXED), lambda _: 1.0, trials=20)
+    _, suggestions = rehearse(build(name, MIXED), lambda _: 1.0, trials=14)
 
     assert_sound(MIXED, History(), [suggestion.assignment for suggestion in suggestions])
 
@@ -300,11 +305,11 @@ def test_an_algorithm_that_learns_beats_random_search_on_a_smooth_bowl(name):
     def median_best(which: str) -> float:
         best = []
         for seed in range(3):
-            history, _ = rehearse(build(which, SMOOTH, seed=seed), sphere, trials=60)
+            history, _ = rehearse(build(which, SMOOTH, seed=seed), sphere, trials=BOWL_TRIALS.get(which, 60))
             best.append(min(trial.values[0] for trial in history.evaluated))
         return float(np.median(best))
 
-    # Random search reaches 0.012 +- 0.006 here, the weakest method that learns 0.004: the gap is no luck of the seeds.
+    # Random search, which always has sixty trials, reaches 0.012 +- 0.006 here, the weakest method that learns 0.004: the gap is no luck of the seeds.
     assert median_best(name) < 0.6 * median_best("random")
 
 
