@@ -10,10 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner, Result
 
 from entry.conftest import TINY, run_seatrial
 from seatrial.entry.cli.app import app
+from seatrial.entry.cli.exits import ExitCode
 
 
 def call(*arguments: str, text: str | None = None) -> Result:
@@ -298,3 +300,20 @@ def test_every_command_explains_itself_with_an_example() -> None:
 
 def test_the_version_is_printed(tmp_path: Path) -> None:
     assert run_seatrial("--version", folder=tmp_path).stdout.startswith("seatrial 0.")
+
+
+def test_the_documentation_names_every_command_and_option() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+    command = typer.main.get_command(app)
+    options = {
+        name
+        for sub in command.commands.values()  # type: ignore[attr-defined]
+        for parameter in sub.params
+        for name in parameter.opts
+        if name.startswith("--")
+    }
+
+    assert {"--png", "--restart"} <= options
+    assert [name for name in sorted(options) if f"`{name}" not in page] == []
+    assert [name for name in command.commands if f"## {name}\n" not in page] == []  # type: ignore[attr-defined]
+    assert [code.value for code in ExitCode if f"| {code.value} |" not in page] == []

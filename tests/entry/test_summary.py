@@ -10,7 +10,7 @@ import pytest
 
 from entry.rehearsal import digits_script, digits_study, rehearsed_trials
 from seatrial.adapters.local.memory import Script
-from seatrial.api.study import Study
+from seatrial.api.study import Best, Study
 from seatrial.api.trial import Checkpoint, Trial
 from seatrial.decide.snapshot import parse_time
 from seatrial.entry.cli.exporting import environment_lines, find_trial
@@ -66,6 +66,22 @@ next         seatrial report digits --open
              seatrial export digits --best --format command
              seatrial trials digits --sort value"""
     )
+
+
+def test_a_better_value_that_the_model_did_not_choose_is_explained() -> None:
+    of = one_objective()
+    chosen = next(trial for trial in of.trials if trial.spec.index == 0)
+    best = Best(trial="digits-0", index=0, values=[0.9219], assignment=chosen.spec.assignment)
+    study = of.study.model_copy(update={"status": of.status.model_copy(update={"best": best})})
+    of = standing(study, list(of.trials))
+
+    assert "winner       digits-0   val_accuracy 0.9219" in text(of)
+    assert (
+        "best value   digits-6   val_accuracy 0.9631: random takes this for luck and expects more of the winner"
+        in text(of)
+    )
+    document = json.loads(json.dumps(build_document(of)))
+    assert (document["best"]["trial"], document["bestMeasured"]["trial"]) == ("digits-0", "digits-6")
 
 
 def test_with_two_objectives_the_front_takes_the_place_of_a_winner() -> None:

@@ -121,7 +121,7 @@ def run_(
     return run_command(call)
 
 
-@app.command()
+@app.command(short_help="Check studies without running anything.")
 @guarded
 def validate(
     files: Annotated[
@@ -141,7 +141,7 @@ def validate(
     return validate_command(files, as_json=output == "json")
 
 
-@app.command()
+@app.command(short_help="Tell how a study stands and what to do next.")
 @guarded
 def show(study: StudyPlace, output: TextOrJson = "text") -> ExitCode:
     """Tell how a study stands: state, best trial, budget, what to do next. Works while it runs and afterwards.
@@ -185,7 +185,7 @@ def trials(
     return trials_command(study, sort=sort, states=state or [], output=output)
 
 
-@app.command()
+@app.command(short_help="Write the report of a study: one HTML file.")
 @guarded
 def report(
     study: StudyPlace,

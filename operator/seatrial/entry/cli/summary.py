@@ -2,21 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from seatrial.adapters.local.layout import StudyDirectory
 from seatrial.api.conditions import StudyReason, TrialReason, find_condition
 from seatrial.api.study import Best, Study, StudyStatus, TrialCounts
 from seatrial.api.trial import Trial, reason_of
-from seatrial.decide.snapshot import parse_time
+from seatrial.decide.snapshot import Snapshotter, parse_time
+from seatrial.decide.status import best_so_far
 from seatrial.entry.cli.screen import format_values
 from seatrial.report.words import describe_study_reason, format_duration, format_value, plural
 
-__all__ = ["Standing", "build_document", "checkpoint_path", "read_standing", "summary_lines"]
+__all__ = ["Standing", "best_measured", "build_document", "checkpoint_path", "read_standing", "summary_lines"]
 
 _LABEL = 12
 _FRONT_SHOWN = 10
+_NEVER = datetime.min.replace(tzinfo=UTC)  # what was measured does not depend on the time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +89,27 @@ def _winner_lines(standing: Standing, best: Best, *, final: bool) -> list[str]:
         lines.append(_labelled("parameters" if i == 0 else "", f"{name:<{width}}  {format_value(value)}"))
     if place := checkpoint_path(standing, best.trial):
         lines.append(_labelled("checkpoint", place))
+    if final and (measured := best_measured(standing)) is not None and measured.trial != best.trial:
+        algorithm = standing.study.spec.algorithm.name.value
+        values = format_values(metrics, measured.values)
+        words = f"{measured.trial}   {values}: {algorithm} takes this for luck and expects more of the winner"
+        lines.append(_labelled("best value", words))
     return lines
+
+
+def best_measured(standing: Standing) -> Best | None:
+    """Return the trial with the best value as it was measured, which a model need not choose as the winner.
+
+    None while no trial has a result, and with several objectives.
+    """
+    if len(standing.study.spec.objectives) > 1:
+        return None
+    snapshot = Snapshotter().build(study=standing.study, trials=standing.trials, attempts={}, curves={}, now=_NEVER)
+    found = best_so_far(snapshot)
+    if found is None:
+        return None
+    values = [sign * value for sign, value in zip(snapshot.signs, found.values, strict=True) if value is not None]
+    return Best(trial=found.name, index=found.index, values=values, assignment=found.assignment)
 
 
 def _front_lines(standing: Standing) -> list[str]:
@@ -184,6 +206,7 @@ def build_document(standing: Standing) -> dict[str, object]:
     reason, message = read_standing(standing)
     status = standing.status
     metrics = [objective.metric for objective in standing.study.spec.objectives]
+    measured = best_measured(standing)
     return {
         "study": standing.study.metadata.name,
         "state": _STATES[reason.status],
@@ -191,6 +214,7 @@ def build_document(standing: Standing) -> dict[str, object]:
         "message": message,
         "trials": status.trials.to_wire(),
         "best": None if status.best is None else _point(standing, status.best, metrics),
+        "bestMeasured": None if measured is None else _point(standing, measured, metrics),
         "paretoFront": [_point(standing, point, metrics) for point in status.pareto_front],
         "startTime": status.start_time,
         "completionTime": status.completion_time,
