@@ -218,3 +218,25 @@ def test_the_drawing_libraries_are_not_loaded_before_they_are_needed():
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert found.stdout.strip() == "[]"
+
+
+def test_trials_that_ended_in_the_same_words_are_told_once():
+    page = page_of(*(a_trial(i, POINT, state=TrialReason.FAILED, message="no space left on device") for i in range(40)))
+
+    endings = page[page.index('id="endings"') : page.index('id="table"')]
+    assert endings.count("No space left on device.") == 1
+    assert "and 24 more trials" in endings
+
+
+def test_the_winner_is_shown_with_its_parameters_its_checkpoint_and_how_to_get_it():
+    page = page_of(a_trial(0, POINT, 0.8125, step=27, checkpoint="/data/digits-0/step-27"))
+
+    result = page[page.index('id="result"') : page.index('id="budget"')]
+    for words in (
+        "0.8125",
+        "digits-0",
+        "<dt>optimizer</dt><dd>adamw</dd>",
+        "/data/digits-0/step-27",
+        "seatrial export --best",
+    ):
+        assert words in result

@@ -170,7 +170,7 @@ def test_the_state_is_one_whole_sentence(reason, message, sentence):
         pytest.param(
             a_trial(0, POINT, math.nan, state=TrialReason.DIVERGED),
             "Diverged",
-            "Digits-0 diverged: its objective was not a finite number.",
+            "The trial diverged: its objective was not a finite number.",
             id="no message",
         ),
         pytest.param(

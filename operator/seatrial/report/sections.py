@@ -22,6 +22,7 @@ __all__ = ["render_endings", "render_footer", "render_header", "render_result"]
 
 _MOST_ENDINGS = 50
 _MOST_FRONT = 50
+_MOST_LINKS = 16
 
 _ENDINGS: tuple[tuple[TrialReason, str], ...] = (
     (TrialReason.FAILED, "The trial broke; its parameters are not to blame as far as anybody knows."),
@@ -193,24 +194,40 @@ def render_endings(view: StudyView) -> str:
         for state, words in _ENDINGS
         if (members := [trial for trial in view.trials if trial.state is state])
     ]
-    text = "".join(groups) or '<p class="aid">Every trial that is over was trained in full.</p>'
+    over = any(trial.state.terminal for trial in view.trials)
+    none = "Every trial that is over was trained in full." if over else "No trial is over yet."
+    text = "".join(groups) or f'<p class="aid">{none}</p>'
     return f'<section class="card wide" id="endings"><h2>How trials ended</h2>{text}</section>'
 
 
 def _ending_group(view: StudyView, state: TrialReason, words: str, members: Sequence[TrialView]) -> str:
-    rows = "".join(
-        f'<li><button class="link" data-trial="{trial.index}">{trial.index}</button> '
-        f'<span class="at">{escape(view.step_unit)} {trial.step if trial.step is not None else "–"}</span> '
-        f"<span>{escape(trial.words)}</span></li>"
-        for trial in members[:_MOST_ENDINGS]
-    )
-    more = len(members) - _MOST_ENDINGS
+    # A cluster that is down fails a hundred trials in the same words: said once.
+    alike: dict[str, list[TrialView]] = {}
+    for trial in members:
+        alike.setdefault(trial.words, []).append(trial)
+    rows = "".join(_ending_row(view, trials) for trials in list(alike.values())[:_MOST_ENDINGS])
+    more = sum(len(trials) for trials in list(alike.values())[_MOST_ENDINGS:])
     note = f'<p class="note">{plural(more, "more trial")}: see the table.</p>' if more > 0 else ""
     opened = " open" if state not in {TrialReason.STOPPED, TrialReason.CANCELLED, TrialReason.REUSED} else ""
     return (
         f'<details class="ending"{opened}><summary><i class="dot {state.value.lower()}"></i><b>{len(members):,} {state.value.lower()}</b> '
         f"<span>{escape(words)}</span></summary><ul>{rows}</ul>{note}</details>"
     )
+
+
+def _ending_row(view: StudyView, trials: Sequence[TrialView]) -> str:
+    first = trials[0]
+    step = f"{view.step_unit} {first.step}" if first.step is not None else "no step"
+    where = step if len(trials) == 1 else plural(len(trials), "trial")
+    others = " ".join(_link(trial) for trial in trials[1:_MOST_LINKS])
+    if len(trials) > _MOST_LINKS:
+        others += f" and {plural(len(trials) - _MOST_LINKS, 'more trial')}"
+    also = f'<span class="also">also {others}</span>' if others else ""
+    return f'<li>{_link(first)} <span class="at">{escape(where)}</span> <span>{escape(first.words)} {also}</span></li>'
+
+
+def _link(trial: TrialView) -> str:
+    return f'<button class="link" data-trial="{trial.index}">{trial.index}</button>'
 
 
 def render_footer(view: StudyView) -> str:

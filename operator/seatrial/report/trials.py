@@ -176,7 +176,7 @@ def _ending(trial: Trial, state: TrialReason) -> tuple[str, str]:
     if state is TrialReason.REUSED and known:
         message = message or f"repeats {known} and took over its result"
     reason = finer.reason if finer and finer.status == "True" and state is not TrialReason.COMPLETED else state.value
-    return reason, sentence(message or f"{trial.metadata.name} {STATE_WORDS[state]}")
+    return reason, sentence(message or f"the trial {STATE_WORDS[state]}")
 
 
 def _seconds(

@@ -30,7 +30,7 @@ STATE_WORDS: dict[TrialReason, str] = {
     TrialReason.INFEASIBLE: "cannot work with its parameters",
     TrialReason.CANCELLED: "was ended because the study was over",
 }
-"""What each state means, reading on after the trial's name."""
+"""What each state means, reading on after "the trial"."""
 
 _STUDY_WORDS: dict[StudyReason, str] = {
     StudyReason.RUNNING: "The study is running",

@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Sequence
 from itertools import combinations
 
+from seatrial.api.conditions import TrialReason
 from seatrial.report.axes import Axis
 from seatrial.report.figures.base import (
     Choice,
@@ -82,6 +83,10 @@ def plot_importances(view: StudyView) -> Plot | None:
         choices.append(Choice(label=objective.metric, wide=figure))
     first = known[0][1]
     notes = [found.warning for _, found in known[:1] if found.warning]
+    if any(trial.state in {TrialReason.STOPPED, TrialReason.DIVERGED} for trial in view.trials):
+        notes.append(
+            "Stopped trials count with the value that they had reached, diverged ones as the worst; failed ones are left out."
+        )
     if len(first.entries) > _MOST_BARS:
         notes.append(f"The {_MOST_BARS} most important of {len(first.entries)} parameters are drawn.")
     return Plot(
