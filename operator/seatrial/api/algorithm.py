@@ -93,7 +93,7 @@ class CmaesSettings(Wire):
 
     population_size: int | None = Field(
         default=None,
-        ge=2,
+        ge=4,
         le=10_000,
         description="Trials of one generation. Default: 4 + floor(3 ln d) for d parameters.",
     )

@@ -23,6 +23,7 @@ from seatrial.api.trial import Trial
 from seatrial.decide.actions import Action
 from seatrial.decide.attempts import Attempt, Phase
 from seatrial.decide.curves import Curves
+from seatrial.entry.threads import trial_environment
 from seatrial.errors import TransientError, UsageError
 from seatrial.ports import StudyKey
 from seatrial.reconcile import Look, Reconciler
@@ -201,7 +202,13 @@ class _Session:
         self._signals: list[signal.Signals] = []
         self._woken = asyncio.Event()
         clock = SystemClock()
-        self._runner = LocalRunner(directory, options.workdir, ignore_gpus=options.ignore_gpus, clock=clock)
+        self._runner = LocalRunner(
+            directory,
+            options.workdir,
+            environment=trial_environment(),
+            ignore_gpus=options.ignore_gpus,
+            clock=clock,
+        )
         self._reconciler = Reconciler(
             key,
             store=store,

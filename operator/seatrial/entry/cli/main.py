@@ -3,12 +3,14 @@
 import sys
 
 from seatrial.entry.cli.app import app
+from seatrial.entry.threads import limit_threads
 
 __all__ = ["main"]
 
 
 def main() -> None:
     """Run the command line."""
+    limit_threads()
     for stream in (sys.stdout, sys.stderr):
         # A terminal without UTF-8 gets a question mark rather than a traceback.
         reconfigure = getattr(stream, "reconfigure", None)

@@ -74,6 +74,7 @@ class PlainLines:
         self._allowance, self._filled_at = float(_BURST), since
         self._held: list[Event] = []
         self._held_since: datetime | None = None
+        self._crowded = False
 
     def tell(self, events: Sequence[Event], now: datetime) -> list[str]:
         """Return the lines to print now."""
@@ -82,7 +83,7 @@ class PlainLines:
         for event in events:
             if event.kind is EventKind.STOPPING:
                 continue  # how it ended follows within the grace period, with the same reason
-            if event.kind is EventKind.STUDY or (self._allowance >= 1 and not self._held):
+            if event.kind is EventKind.STUDY or (self._allowance >= 1 and not self._held and not self._crowded):
                 lines += self.flush(now) if event.kind is EventKind.STUDY else []
                 self._allowance = max(0.0, self._allowance - 1)
                 lines.append(format_event(event, metrics=self._metrics, since=self._since, signs=self._signs))
@@ -96,6 +97,8 @@ class PlainLines:
     def flush(self, now: datetime) -> list[str]:
         """Return what was held back, as one line."""
         held, self._held, self._held_since = self._held, [], None
+        # A flood that goes on is not told in single lines between two sums.
+        self._crowded = len(held) > 2 * _LINES_PER_SECOND
         if not held:
             return []
         if len(held) == 1:
