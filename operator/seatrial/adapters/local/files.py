@@ -7,13 +7,13 @@ A loss of power may take the last second: what must outlive that is synced in th
 import contextlib
 import fcntl
 import os
-import queue
 import threading
 from pathlib import Path
 
 __all__ = ["Syncer", "is_locked", "open_locked", "write_atomically"]
 
 _TEMPORARY = ".tmp"
+_SYNC_EVERY_SECONDS = 0.2
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -73,27 +73,38 @@ class Syncer:
     """Makes files durable against a loss of power, beside the work instead of in its way."""
 
     def __init__(self) -> None:
-        self._paths: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
+        self._paths: set[Path] = set()
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
         self._thread: threading.Thread | None = None
 
     def add(self, path: Path) -> None:
         """Sync *path* and its folder soon."""
+        with self._lock:
+            self._paths.add(path)
         if self._thread is None:
+            self._closing.clear()
             self._thread = threading.Thread(target=self._run, name="seatrial-sync", daemon=True)
             self._thread.start()
-        self._paths.put(path)
 
     def close(self) -> None:
         """Sync what is left and end."""
         if self._thread is not None:
-            self._paths.put(None)
+            self._closing.set()
             self._thread.join()
             self._thread = None
 
     def _run(self) -> None:
-        while (path := self._paths.get()) is not None:
-            _sync(path)
-            _sync(path.parent)
+        closing = False
+        while not closing:
+            # Files that are written again meanwhile are synced once, and folders once for all their files.
+            closing = self._closing.wait(_SYNC_EVERY_SECONDS)
+            with self._lock:
+                paths, self._paths = self._paths, set()
+            for path in paths:
+                _sync(path)
+            for folder in {path.parent for path in paths}:
+                _sync(folder)
 
 
 def _sync(path: Path) -> None:

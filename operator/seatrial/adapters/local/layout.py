@@ -21,58 +21,59 @@
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 __all__ = ["AttemptFiles", "StudyDirectory"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AttemptFiles:
-    """Files of one attempt."""
+    """Files of one attempt; each path is made once, for they are asked for many times a trial."""
 
     folder: Path
 
-    @property
+    @cached_property
     def start(self) -> Path:
         """What was started."""
         return self.folder / "start.json"
 
-    @property
+    @cached_property
     def lock(self) -> Path:
         """Held by every process of the attempt."""
         return self.folder / "lock"
 
-    @property
+    @cached_property
     def pid(self) -> Path:
         """Process id of the leader."""
         return self.folder / "pid"
 
-    @property
+    @cached_property
     def exit(self) -> Path:
         """Exit code."""
         return self.folder / "exit"
 
-    @property
+    @cached_property
     def output(self) -> Path:
         """Stdout and stderr."""
         return self.folder / "output.log"
 
-    @property
+    @cached_property
     def observations(self) -> Path:
         """What the harness reports."""
         return self.folder / "observations.jsonl"
 
-    @property
+    @cached_property
     def termination(self) -> Path:
         """The termination message."""
         return self.folder / "termination.json"
 
-    @property
+    @cached_property
     def stop(self) -> Path:
         """Exists when the trial should stop."""
         return self.folder / "stop"
 
-    @property
+    @cached_property
     def killed(self) -> Path:
         """Why it was killed."""
         return self.folder / "killed"
@@ -106,20 +107,20 @@ class StudyDirectory:
 
     def trial(self, name: str) -> Path:
         """A Trial."""
-        return self.trials / f"{name}.json"
+        return Path(f"{self.root}/trials/{name}.json")
 
     def mark(self, trial: str, attempt: int) -> Path:
         """The mark of an attempt."""
-        return self.open / f"{trial}.{attempt}"
+        return Path(f"{self.root}/open/{trial}.{attempt}")
 
     def checkpoints(self, trial: str) -> Path:
         """Checkpoints of a trial."""
-        return self.root / "checkpoints" / trial
+        return Path(f"{self.root}/checkpoints/{trial}")
 
     def attempts(self, trial: str) -> Path:
         """Folder of a trial's attempts."""
-        return self.root / "attempts" / trial
+        return Path(f"{self.root}/attempts/{trial}")
 
     def attempt(self, trial: str, attempt: int) -> AttemptFiles:
         """Files of one attempt."""
-        return AttemptFiles(self.attempts(trial) / str(attempt))
+        return AttemptFiles(Path(f"{self.root}/attempts/{trial}/{attempt}"))

@@ -8,6 +8,7 @@ looks at the files each time and reads again those that changed. A torn file is 
 import contextlib
 import os
 from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import TypeVar
 
@@ -79,7 +80,8 @@ class DirectoryStore:
         if not self._owner or not self._loaded:
             self._load()
         if self._sorted is None:
-            self._sorted = tuple(sorted(self._trials.values(), key=lambda trial: trial.spec.index))
+            # Nearly sorted already: trials are created by index and replaced in their place.
+            self._sorted = tuple(sorted(self._trials.values(), key=_index))
         return self._sorted
 
     async def create_trial(self, key: StudyKey, trial: Trial) -> Trial:
@@ -121,7 +123,8 @@ class DirectoryStore:
         self._syncer.close()
 
     def _write_trial(self, trial: Trial, *, lasting: bool) -> Trial:
-        self._directory.trials.mkdir(parents=True, exist_ok=True)
+        if not self._trials:
+            self._directory.trials.mkdir(parents=True, exist_ok=True)
         self._write(self._directory.trial(trial.metadata.name), trial, lasting=lasting)
         self._trials[trial.metadata.name] = trial
         self._sorted = None
@@ -188,6 +191,9 @@ class DirectoryStore:
         path.replace(aside)
         lost = "its status is counted again" if is_study else "this trial is forgotten, all others are kept"
         return f"{path} {what}; it was put aside as {aside.name}. Mend that file and rename it back, or run the same command again: {lost}"
+
+
+_index = attrgetter("spec.index")
 
 
 def _ended(status: TrialStatus) -> bool:
