@@ -46,7 +46,7 @@ def test_a_flood_of_tiny_trials_becomes_one_line_a_second() -> None:
     summed = [line for line in lines if line not in single]
     counted = sum(int(line.split("] ")[1].split()[0]) for line in summed)
     assert len(single) + counted == told
-    assert len(lines) < 100
+    assert len(lines) < 20 + 12  # the first ones singly, then one a second
     assert any("best so far s-600 loss 1" in line for line in summed)
 
 

@@ -154,6 +154,7 @@ def test_whatever_trials_say_no_line_is_too_wide_and_none_too_many(
 
     assert len(lines) <= height
     assert all(line_width(line) <= width for line in lines)
+    assert not lines or line_width(lines[-1]) <= max(0, width - 4)  # room for the echo of ^C
     assert all(line_text(line).isprintable() for line in lines)
     assert signs is UNICODE or all(line_text(line).isascii() for line in lines)
 

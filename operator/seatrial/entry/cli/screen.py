@@ -27,6 +27,7 @@ OUTCOME_STYLES: dict[TrialReason, str] = {
 }
 
 _LABEL = 8
+_ECHO = 4  # the cursor rests behind the last line: a terminal that echoes ^C there must not wrap, or clearing would miss a line
 _LEAST_ENDED, _MOST_ENDED = 2, 6
 _STATE_STYLES = {StudyReason.RUNNING: "cyan", StudyReason.WAITING: "yellow", StudyReason.SUSPENDED: "yellow"}
 
@@ -42,10 +43,11 @@ def build_screen(frame: Frame, *, width: int, height: int, signs: Signs = UNICOD
     """
     top = [_title(frame, width, signs), _budget(frame, width, signs), *_best(frame, width, signs)]
     top.append(_pace(frame, signs))
-    bottom = [_last(frame, width, signs)]
+    bottom = [_last(frame, width - _ECHO, signs)]
     room = height - len(top) - len(bottom)
     lines = [*top, *_tables(frame, width, room, signs), *bottom]
-    return [trim(line, width, signs) for line in lines[: max(0, height)]]
+    shown = lines[: max(0, height)]
+    return [trim(line, width - (_ECHO if i == len(shown) - 1 else 0), signs) for i, line in enumerate(shown)]
 
 
 # ---- head --------------------------------------------------------------------------------------------------------------
