@@ -70,8 +70,8 @@ def a_trial(
 
 def running(index: int, curve: list[tuple[int, float]] | None = None, **changes: object) -> TrialSnapshot:
     """Return a trial whose record and whose attempt say that it runs."""
-    live = an_attempt(index, Phase.RUNNING)
-    return a_trial(index, reason=TrialReason.RUNNING, curve=curve, live=live, **changes)  # type: ignore[arg-type]
+    changes.setdefault("live", an_attempt(index, Phase.RUNNING))
+    return a_trial(index, reason=TrialReason.RUNNING, curve=curve, **changes)  # type: ignore[arg-type]
 
 
 def done(index: int, value: float, **changes: object) -> TrialSnapshot:

@@ -45,7 +45,9 @@ def message(last: float, step: int | None = None, low: float | None = None, high
         pytest.param("last", "minimize", (3.0, 1.0), message(5.0), 5.0, id="a message without steps is the last word"),
         pytest.param("best", "minimize", (3.0, 1.0), message(5.0), 1.0, id="best of both"),
         pytest.param("best", "minimize", (3.0, 1.0), message(5.0, 9, low=0.5), 0.5, id="missed lowest in the message"),
-        pytest.param("mean", "minimize", (9.0, 3.0, 1.0), message(5.0, 4), 3.0, id="the missed report joins the window"),
+        pytest.param(
+            "mean", "minimize", (9.0, 3.0, 1.0), message(5.0, 4), 3.0, id="the missed report joins the window"
+        ),
         pytest.param("mean", "minimize", (1.0, 2.0, 3.0), message(9.0), 2.0, id="a final value is no report"),
         pytest.param("best", "minimize", (3.0, 1.0, NAN), None, NAN, id="best of a curve that ends in NaN"),
         pytest.param("best", "maximize", (3.0, INF), None, INF, id="infinity is no best value"),
