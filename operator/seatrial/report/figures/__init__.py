@@ -4,7 +4,8 @@ from seatrial.report.figures.base import Choice, Plot
 from seatrial.report.figures.curves import plot_curves
 from seatrial.report.figures.parallel import plot_parallel
 from seatrial.report.figures.parameters import plot_contour, plot_importances, plot_slices
-from seatrial.report.figures.search import plot_best, plot_hypervolume, plot_pareto, plot_timeline
+from seatrial.report.figures.search import plot_best, plot_hypervolume, plot_pareto
+from seatrial.report.figures.timeline import plot_timeline
 
 __all__ = [
     "Choice",

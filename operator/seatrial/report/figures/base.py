@@ -26,6 +26,7 @@ __all__ = [
     "Trace",
     "axis_layout",
     "build_figure",
+    "drawn_note",
     "escape",
     "extent_of",
     "jitter",
@@ -215,6 +216,15 @@ def axis_layout(axis: Axis) -> Trace:
         "tickvals": [tick.place for tick in axis.ticks],
         "ticktext": [escape(tick.label) for tick in axis.ticks],
     }
+
+
+def drawn_note(drawn: int, total: int) -> tuple[str, ...]:
+    """Return what is said of a plot that draws only some of the trials; nothing when it draws all."""
+    if drawn >= total:
+        return ()
+    return (
+        f"{drawn:,} of {total:,} trials are drawn: the best, and the others evenly spaced by index. The table has all.",
+    )
 
 
 def build_figure(traces: Sequence[Trace], *, height: int = 380, **layout: object) -> Mapping[str, Any]:

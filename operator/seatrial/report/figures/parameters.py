@@ -20,6 +20,7 @@ from seatrial.report.figures.base import (
     star,
     state_groups,
 )
+from seatrial.report.importance import Importances
 from seatrial.report.palette import LIGHT, SEQUENCE
 from seatrial.report.progress import pick_to_draw
 from seatrial.report.surface import Surface, build_surface
@@ -40,47 +41,7 @@ def plot_importances(view: StudyView) -> Plot | None:
     known = [(o, i) for o, i in zip(view.objectives, view.importances, strict=True) if i.entries]
     if not known:
         return None
-    choices = []
-    for objective, found in known:
-        entries = [*found.entries[:_MOST_BARS]]
-        names = [escape(entry.name) for entry in entries]
-        bars: Trace = {
-            "type": "bar",
-            "orientation": "h",
-            "name": "alone",
-            "y": names,
-            "x": [entry.share for entry in entries],
-            "error_x": {
-                "type": "data",
-                "array": [entry.spread for entry in entries],
-                "thickness": 1.2,
-                "width": 3,
-                "color": LIGHT["soft"],
-            },
-            "marker": {"color": LIGHT["completed"]},
-            "hovertemplate": "%{y}: %{x:.1%} ± %{error_x.array:.1%}<extra></extra>",
-        }
-        together: Trace = {
-            "type": "bar",
-            "orientation": "h",
-            "y": ["several together"],
-            "x": [found.together],
-            "marker": {"color": LIGHT["cancelled"]},
-            "hovertemplate": "joint effects: %{x:.1%}<extra></extra>",
-        }
-        figure = build_figure(
-            [bars, together],
-            height=90 + 30 * (len(entries) + 1),
-            xaxis={
-                "tickformat": ".0%",
-                "range": [0, min(1.0, 1.15 * max(e.share + e.spread for e in entries) + 0.02)],
-                "title": {"text": "share of the variance"},
-            },
-            yaxis={"autorange": "reversed", "automargin": True, "ticksuffix": " ", "showgrid": False},
-            showlegend=False,
-            margin={"l": 8, "r": 16, "t": 30, "b": 48},
-        )
-        choices.append(Choice(label=objective.metric, wide=figure))
+    choices = [Choice(label=objective.metric, wide=_bars(found)) for objective, found in known]
     first = known[0][1]
     notes = [found.warning for _, found in known[:1] if found.warning]
     if any(trial.state in {TrialReason.STOPPED, TrialReason.DIVERGED} for trial in view.trials):
@@ -95,6 +56,49 @@ def plot_importances(view: StudyView) -> Plot | None:
         aid=f"How much of the difference between results comes from each parameter alone, by functional ANOVA on {first.trials} trials; whiskers show how far the share moves when the trials are drawn again. The model predicts {format_percent(max(0.0, first.explained))} of the variance of trials that it was not shown.",
         choices=tuple(choices),
         notes=tuple(notes),
+    )
+
+
+def _bars(found: Importances) -> Trace:
+    entries = [*found.entries[:_MOST_BARS]]
+    names = [escape(entry.name) for entry in entries]
+    bars: Trace = {
+        "type": "bar",
+        "orientation": "h",
+        "name": "alone",
+        "y": names,
+        "x": [entry.share for entry in entries],
+        "error_x": {
+            "type": "data",
+            "array": [entry.spread for entry in entries],
+            "thickness": 1.2,
+            "width": 3,
+            "color": LIGHT["soft"],
+        },
+        "marker": {"color": LIGHT["completed"]},
+        "hovertemplate": "%{y}: %{x:.1%} ± %{error_x.array:.1%}<extra></extra>",
+    }
+    together: Trace = {
+        "type": "bar",
+        "orientation": "h",
+        "y": ["several together"],
+        "x": [found.together],
+        "marker": {"color": LIGHT["cancelled"]},
+        "hovertemplate": "joint effects: %{x:.1%}<extra></extra>",
+    }
+    return dict(
+        build_figure(
+            [bars, together],
+            height=90 + 30 * (len(entries) + 1),
+            xaxis={
+                "tickformat": ".0%",
+                "range": [0, min(1.0, 1.15 * max(e.share + e.spread for e in entries) + 0.02)],
+                "title": {"text": "share of the variance"},
+            },
+            yaxis={"autorange": "reversed", "automargin": True, "ticksuffix": " ", "showgrid": False},
+            showlegend=False,
+            margin={"l": 8, "r": 16, "t": 30, "b": 48},
+        )
     )
 
 

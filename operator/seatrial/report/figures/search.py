@@ -1,15 +1,17 @@
-"""Figures of the search itself: best so far, Pareto front, hypervolume, timeline."""
+"""Figures of the search itself: best so far, Pareto front, hypervolume."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 from seatrial.api.study import Goal
 from seatrial.report.figures.base import (
     Choice,
+    Extent,
     Plot,
     Trace,
     build_figure,
+    drawn_note,
     escape,
     extent_of,
     marks,
@@ -17,16 +19,15 @@ from seatrial.report.figures.base import (
     state_groups,
     with_close_up,
 )
-from seatrial.report.palette import LIGHT, STATES
-from seatrial.report.progress import Lane, finished_order, pick_to_draw, plan_lanes
+from seatrial.report.palette import LIGHT
+from seatrial.report.progress import finished_order, pick_to_draw
 from seatrial.report.trials import TrialView
 from seatrial.report.view import StudyView
 from seatrial.report.words import format_number, plural
 
-__all__ = ["plot_best", "plot_hypervolume", "plot_pareto", "plot_timeline"]
+__all__ = ["plot_best", "plot_hypervolume", "plot_pareto"]
 
 MOST_MARKS = 2000
-MOST_BARS = 1000
 
 _HOVER = "trial %{customdata}<br>%{y:.5~g}"
 
@@ -39,7 +40,6 @@ def plot_best(view: StudyView) -> Plot | None:
     seen = [trial for trial in drawn if trial.has_result]
     if not seen:
         return None
-    metric, goal = view.objectives[0].metric, view.objectives[0].goal
     extent = extent_of((trial.values[0] for trial in seen), maximised=view.maximised)
     traces = [
         marks(state, [place[t.index] for t in group], _first(group), group, hovertemplate=_HOVER + "<extra></extra>")
@@ -49,68 +49,52 @@ def plot_best(view: StudyView) -> Plot | None:
     if view.winner is not None and view.winner.values[0] is not None:
         traces.append(star(place[view.winner.index], view.winner.values[0], view.winner))
     without = [trial for trial in drawn if not trial.has_result]
-    traces += [
-        marks(
-            state,
-            [place[t.index] for t in group],
-            [0.0] * len(group),
-            group,
-            yaxis="y2",
-            hovertemplate=f"trial %{{customdata}}<br>{state.value.lower()}<extra></extra>",
-        )
-        for state, group in state_groups(without)
-    ]
-    layout: Trace = {
-        "xaxis": {
-            "title": {"text": "trials finished"},
-            "range": [0, len(order) + 1],
-            "anchor": "y2" if without else "y",
-        },
-        "yaxis": {"title": {"text": escape(metric)}, "domain": [0.12 if without else 0, 1], **extent.layout},
-    }
-    if without:
-        layout["yaxis2"] = {
-            "domain": [0, 0.06],
-            "range": [-1, 1],
-            "showgrid": False,
-            "zeroline": False,
-            "showticklabels": False,
-            "fixedrange": True,
-            "title": {"text": ""},
-        }
-    target = view.objectives[0].target
-    if target is not None and extent.low <= target <= extent.high:
-        layout["shapes"] = [
-            {
-                "type": "line",
-                "xref": "paper",
-                "x0": 0,
-                "x1": 1,
-                "y0": target,
-                "y1": target,
-                "line": {"color": LIGHT["gold"], "width": 1.2, "dash": "dot"},
-            }
-        ]
-        layout["annotations"] = [
-            {
-                "xref": "paper",
-                "x": 1,
-                "y": _log10_if(extent.log, target),
-                "xanchor": "right",
-                "yanchor": "bottom",
-                "text": f"target {format_number(target)}",
-                "showarrow": False,
-            }
-        ]
-    better = "Higher" if goal is Goal.MAXIMIZE else "Lower"
+    traces += _strip(without, place)
+    layout = _best_layout(view, extent, len(order), strip=bool(without))
+    better = "Higher" if view.maximised else "Lower"
     strip = " Marks in the strip below are trials without a result." if without else ""
     return Plot(
         key="best",
         title="Best so far",
         aid=f"Each mark is a trial in the order in which it finished, and the line is the best result up to then. {better} is better; a flat end means that more trials bring little.{strip}",
         choices=with_close_up(build_figure(traces, **layout), view, extent),
-        notes=_drawn_note(len(drawn), len(order)) + _beyond_note(extent.beyond),
+        notes=drawn_note(len(drawn), len(order)) + _beyond_note(extent.beyond),
     )
+
+
+def _strip(trials: Sequence[TrialView], place: Mapping[int, int]) -> list[Trace]:
+    """Return marks below the plot for the trials that have no value to be drawn at."""
+    return [
+        marks(
+            state,
+            [place[trial.index] for trial in group],
+            [0.0] * len(group),
+            group,
+            yaxis="y2",
+            hovertemplate=f"trial %{{customdata}}<br>{state.value.lower()}<extra></extra>",
+        )
+        for state, group in state_groups(trials)
+    ]
+
+
+def _best_layout(view: StudyView, extent: Extent, finished: int, *, strip: bool) -> Trace:
+    across: Trace = {"title": {"text": "trials finished"}, "range": [0, finished + 1], "anchor": "y2" if strip else "y"}
+    up: Trace = {"title": {"text": escape(view.objectives[0].metric)}, "domain": [0.12 if strip else 0, 1]}
+    layout: Trace = {"xaxis": across, "yaxis": up | extent.layout}
+    if strip:
+        bare = {"showgrid": False, "zeroline": False, "showticklabels": False, "fixedrange": True}
+        layout["yaxis2"] = {"domain": [0, 0.06], "range": [-1, 1], "title": {"text": ""}, **bare}
+    target = view.objectives[0].target
+    if target is not None and extent.low <= target <= extent.high:
+        line = {"color": LIGHT["gold"], "width": 1.2, "dash": "dot"}
+        layout["shapes"] = [
+            {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": target, "y1": target, "line": line}
+        ]
+        # plotly places annotations on a log axis by the exponent, shapes by the value.
+        label = {"text": f"target {format_number(target)}", "y": math.log10(target) if extent.log else target}
+        corner = {"xref": "paper", "x": 1, "xanchor": "right", "yanchor": "bottom", "showarrow": False}
+        layout["annotations"] = [label | corner]
+    return layout
 
 
 def plot_pareto(view: StudyView) -> Plot | None:
@@ -120,7 +104,8 @@ def plot_pareto(view: StudyView) -> Plot | None:
     if front is None or not front.trials or len(view.objectives) < 2:
         return None
     drawn = pick_to_draw(seen, MOST_MARKS)
-    best = [view.trials_by_index[index] for index in front.trials]
+    known = view.trials_by_index
+    best = [known[index] for index in front.trials]
     choices = tuple(
         Choice(
             label=f"{view.objectives[a].metric} and {view.objectives[b].metric}", wide=_pair(view, drawn, best, a, b)
@@ -132,7 +117,7 @@ def plot_pareto(view: StudyView) -> Plot | None:
         title="Pareto front",
         aid=f"The {plural(len(best), 'highlighted trial')} cannot be improved in one objective without losing in another; every other trial is beaten by one of them. The arrows show the better direction.",
         choices=choices,
-        notes=_drawn_note(len(drawn), len(seen)),
+        notes=drawn_note(len(drawn), len(seen)),
     )
 
 
@@ -193,75 +178,6 @@ def plot_hypervolume(view: StudyView) -> Plot | None:
     )
 
 
-def plot_timeline(view: StudyView) -> Plot | None:
-    """Return when each trial ran, None while none has started."""
-    started = [trial for trial in view.trials if trial.started]
-    if not started:
-        return None
-    lanes = plan_lanes(view.trials, view.ended or view.generated)
-    drawn = {trial.index for trial in pick_to_draw(started, MOST_BARS)}
-    last = max(lane.start_seconds + lane.seconds for lane in lanes)
-    unit, size = next(
-        (u, s) for u, s, most in (("s", 1, 300), ("min", 60, 18_000), ("h", 3_600, float("inf"))) if last <= most
-    )
-    rows = max(lane.row for lane in lanes) + 1
-    shown = [lane for lane in lanes if lane.trial.index in drawn]
-    traces = [
-        _bars(state.value.lower(), STATES[state], [lane for lane in shown if lane.trial.state is state], size, last)
-        for state, _ in state_groups([lane.trial for lane in shown])
-    ]
-    figure = build_figure(
-        traces,
-        height=min(760, 130 + rows * (30 if rows <= 8 else 16)),
-        barmode="overlay",
-        bargap=0.18,
-        xaxis={"title": {"text": f"{unit} since the first start"}, "range": [0, last / size * 1.01 or 1]},
-        yaxis={
-            "title": {"text": "slot"},
-            "autorange": "reversed",
-            "tickvals": _slots(rows),
-            "ticktext": [str(row + 1) for row in _slots(rows)],
-            "showgrid": False,
-        },
-    )
-    return Plot(
-        key="timeline",
-        title="Timeline",
-        aid="Each bar is a trial from its first start to its end, in the lowest slot that was free; gaps are idle time.",
-        choices=(Choice(label="", wide=figure),),
-        notes=_drawn_note(len(shown), len(lanes)),
-    )
-
-
-def _slots(rows: int) -> list[int]:
-    return list(range(0, rows, max(1, rows // 12)))
-
-
-def _bars(name: str, color: str, lanes: Sequence[Lane], size: float, last: float) -> Trace:
-    # The number is written where the bar is wide enough for it.
-    texts = [str(lane.trial.index) if lane.seconds > last * 0.025 else "" for lane in lanes]
-    return {
-        "type": "bar",
-        "orientation": "h",
-        "name": name,
-        # Without a width plotly takes the distance of the trace's own rows: a state that skips a row would get thicker bars.
-        "width": 0.82,
-        "y": [lane.row for lane in lanes],
-        "base": [lane.start_seconds / size for lane in lanes],
-        # A bar of no width is a trial that nobody sees.
-        "x": [max(lane.seconds, last * 0.001) / size for lane in lanes],
-        "customdata": [lane.trial.index for lane in lanes],
-        "marker": {"color": color, "line": {"width": 1, "color": LIGHT["card"]}},
-        "text": texts,
-        "textposition": "inside",
-        "insidetextanchor": "middle",
-        "textangle": 0,
-        "constraintext": "none",
-        "textfont": {"size": 10, "color": LIGHT["card"]},
-        "hovertemplate": f"trial %{{customdata}}, {name}<br>from %{{base:.2f}}, for %{{x:.2f}}<extra></extra>",
-    }
-
-
 def _stairs(points: Sequence[tuple[int, float]], end: int, name: str) -> Trace:
     xs = [place for place, _ in points] + ([end] if points and points[-1][0] < end else [])
     ys = [value for _, value in points] + ([points[-1][1]] if points and points[-1][0] < end else [])
@@ -282,19 +198,6 @@ def _first(trials: Sequence[TrialView]) -> list[float]:
 
 def _value(trials: Sequence[TrialView], objective: int) -> list[float]:
     return [value for trial in trials if (value := trial.values[objective]) is not None]
-
-
-def _log10_if(log: bool, value: float) -> float:
-    # plotly places annotations on a log axis by the exponent, shapes by the value.
-    return math.log10(value) if log else value
-
-
-def _drawn_note(drawn: int, total: int) -> tuple[str, ...]:
-    if drawn >= total:
-        return ()
-    return (
-        f"{drawn:,} of {total:,} trials are drawn: the best, and the others evenly spaced by index. The table has all.",
-    )
 
 
 def _beyond_note(beyond: int) -> tuple[str, ...]:
