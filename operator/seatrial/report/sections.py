@@ -112,7 +112,7 @@ def _winner(view: StudyView) -> str:
         f"<h2>{'Leader so far' if view.running else 'Winner'}</h2>"
         f'<p class="value"><b>{format_number(trial.values[0], digits=5)}</b> {escape(objective.metric)}</p>'
         f'<p class="aid"><button class="link" data-trial="{trial.index}">{escape(trial.name)}</button>{at}; suggested by {escape(trial.origin)}.{early}{target}</p>'
-        f"{_parameters(view, trial)}{_checkpoint(trial)}{_command('seatrial export --best')}"
+        f"{_parameters(view, trial)}{_checkpoint(trial)}{_command(f'seatrial export {view.name} --best')}"
     )
 
 
@@ -160,7 +160,7 @@ def _front(view: StudyView) -> str:
         f"<h2>{'Pareto front so far' if view.running else 'Pareto front'}</h2>"
         '<p class="aid">None of these trials can be improved in one objective without losing in another; which one is the winner is your choice.</p>'
         f'<div class="scroll"><table class="front"><thead><tr><th>Trial</th>{heads}<th>Parameters</th></tr></thead><tbody>{rows}</tbody></table></div>'
-        f"{note}{_command('seatrial export --best')}"
+        f"{note}{_command(f'seatrial export {view.name} --best')}"
     )
 
 
