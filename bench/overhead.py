@@ -1,7 +1,8 @@
 """What Seatrial costs per trial: 200 trials that end at once, against starting the same commands by a plain pool.
 
 Run it on a quiet machine: ``python bench/overhead.py [--trials 200] [--parallel 4] [--repeats 5]``. Both sides are interleaved in one
-process, so that the ratio means something even where the absolute figures do not.
+process, so that the ratio means something even where the absolute figures do not. On a machine that others use, the ratio of CPU times
+is the one to trust.
 
 The layers are measured one on top of the other: the runner alone, and the whole study (search, plan, store, metrics). The plain pool
 starts each command as ``subprocess.run`` does, in as many threads as trials run in parallel.
@@ -11,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -20,6 +23,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 from seatrial.adapters.local.clock import SystemClock
 from seatrial.adapters.local.layout import StudyDirectory
@@ -34,6 +38,7 @@ from seatrial.reconcile import Reconciler
 COMMANDS = {
     "sh": ["/bin/sh", "-c", "echo loss=1"],
     "python": [sys.executable, "-c", "print('loss=1')"],
+    "python, harness": [sys.executable, "-c", "import seatrial_harness; print('loss=1')"],
     "python, imports numpy": [sys.executable, "-c", "import numpy; print('loss=1')"],
 }
 
@@ -61,9 +66,17 @@ def build_trial(index: int) -> Trial:
 
 
 def run_plain(command: list[str], trials: int, parallel: int) -> None:
+    # Trials are told their share of the cores: the plain pool's processes must not start more threads than they.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
     def run_one(_: int) -> None:
         subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=True,
         )
 
     with ThreadPoolExecutor(parallel) as pool:
@@ -110,16 +123,27 @@ async def run_study(root: Path, study: Study, records: list[Trial]) -> None:
     assert len(await store.read_trials(key)) == len(records)
 
 
-def measure(work: Callable[[], object]) -> tuple[float, float]:
-    """Return wall seconds and CPU seconds of this process."""
-    wall, cpu = time.perf_counter(), time.process_time()
+class Cost(NamedTuple):
+    """Seconds: on the wall, of CPU in this process, of CPU in all processes."""
+
+    wall: float
+    own: float
+    total: float
+
+
+def measure(work: Callable[[], object]) -> Cost:
+    wall, own, children = time.perf_counter(), time.process_time(), read_children()
     work()
-    return time.perf_counter() - wall, time.process_time() - cpu
+    spent = time.process_time() - own
+    return Cost(time.perf_counter() - wall, spent, spent + read_children() - children)
 
 
-def measure_in_folder(
-    run: Callable[[Path, Study, list[Trial]], object], study: Study, trials: int
-) -> tuple[float, float]:
+def read_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def measure_in_folder(run: Callable[[Path, Study, list[Trial]], object], study: Study, trials: int) -> Cost:
     root = Path(tempfile.mkdtemp(prefix="seatrial-bench-"))
     records = [build_trial(index) for index in range(trials)]
     try:
@@ -137,20 +161,23 @@ def main() -> None:
     chosen = options.parse_args()
     trials, parallel = chosen.trials, chosen.parallel
     print(
-        f"{trials} trials, {parallel} in parallel, {chosen.repeats} interleaved repeats; median (ratio: median of the pairs' ratios)"
+        f"{trials} trials, {parallel} in parallel, {chosen.repeats} interleaved repeats; medians (and medians of the ratios to the plain pool)"
     )
     for name in chosen.commands:
         study = build_study(COMMANDS[name], trials, parallel)
-        rows: dict[str, list[tuple[float, float]]] = {"plain pool": [], "runner": [], "study": []}
+        rows: dict[str, list[Cost]] = {"plain pool": [], "runner": [], "study": []}
         for _ in range(chosen.repeats):
             rows["plain pool"].append(measure(lambda name=name: run_plain(COMMANDS[name], trials, parallel)))
             rows["runner"].append(measure_in_folder(run_runner, study, trials))
             rows["study"].append(measure_in_folder(run_study, study, trials))
         for layer, taken in rows.items():
-            ratios = [wall / plain for (wall, _), (plain, _) in zip(taken, rows["plain pool"], strict=True)]
-            wall, cpu = (statistics.median(column) / trials * 1e3 for column in zip(*taken, strict=True))
+            pairs = list(zip(taken, rows["plain pool"], strict=True))
+            wall, own, total = (statistics.median(column) / trials * 1e3 for column in zip(*taken, strict=True))
+            by_wall = statistics.median(cost.wall / plain.wall for cost, plain in pairs)
+            by_cpu = statistics.median(cost.total / plain.total for cost, plain in pairs)
             print(
-                f"{name:22} {layer:11} {wall:7.2f} ms a trial, our CPU {cpu:5.2f} ms, ratio {statistics.median(ratios):5.2f}"
+                f"{name:22} {layer:11} {wall:7.2f} ms a trial ({by_wall:5.2f}); "
+                f"CPU of all processes {total:7.2f} ms ({by_cpu:5.2f}), of this one {own:5.2f} ms"
             )
 
 
