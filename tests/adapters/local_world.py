@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from pathlib import Path
 
 from adapters.contracts import a_record
 from decide.builders import a_study
+from seatrial.adapters.local.files import is_locked
 from seatrial.adapters.local.layout import StudyDirectory
 from seatrial.adapters.local.records import read_pid
 from seatrial.adapters.local.resources import Machine
@@ -85,8 +87,13 @@ class LocalWorld:
         return self.directory.attempt(f"s-{index}", number)
 
     def clean(self) -> None:
-        """Leave no process behind."""
-        for path in (self.directory.root / "attempts").glob("*/*/pid"):
-            pid = read_pid(self.directory.attempt(path.parent.parent.name, int(path.parent.name)))
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(pid or 0, signal.SIGKILL) if pid else None
+        """Leave no process behind, not even one that has only just been started."""
+        deadline = time.monotonic() + 20
+        for folder in (self.directory.root / "attempts").glob("*/*"):
+            files = self.directory.attempt(folder.parent.name, int(folder.name))
+            while is_locked(files.lock):
+                assert time.monotonic() < deadline, f"{folder} still runs"
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    if pid := read_pid(files):
+                        os.killpg(pid, signal.SIGKILL)
+                time.sleep(0.005)
