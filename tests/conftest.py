@@ -1,6 +1,7 @@
 """What holds for all tests: one BLAS thread, as in the product, set before NumPy is loaded; Hypothesis without deadlines."""
 
 from hypothesis import settings
+
 from seatrial.entry.threads import limit_threads
 
 limit_threads()

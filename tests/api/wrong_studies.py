@@ -32,7 +32,7 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
         "no name",
         {"metadata.name": GONE},
         [
-            "metadata.name is missing, but needed (name of the object: lower-case letters, digits and dashes, at most 52 characters so that the names of trials and Pods fit in 63); add it",
+            "metadata.name is missing, but needed (name of the study: lower-case letters, digits and dashes, at most 52 characters so that the names of trials and Pods fit in 63); add it",
         ],
     ),
     (
@@ -574,7 +574,7 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
         "sigma out of bounds",
         {"spec.algorithm": {"name": "cmaes", "cmaes": {"sigma": 0, "populationSize": 1}}},
         [
-            "spec.algorithm.cmaes.populationSize is 1, but must be at least 2; raise it",
+            "spec.algorithm.cmaes.populationSize is 1, but must be at least 4; raise it",
             "spec.algorithm.cmaes.sigma is 0, but must be above 0; raise it",
         ],
     ),

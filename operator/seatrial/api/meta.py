@@ -5,7 +5,7 @@ from pydantic.alias_generators import to_camel
 
 from seatrial.api.base import Wire
 
-__all__ = ["Metadata", "OwnerReference"]
+__all__ = ["Metadata", "OwnerReference", "StudyMetadata"]
 
 
 class OwnerReference(Wire):
@@ -32,9 +32,9 @@ class Metadata(Wire):
 
     name: str = Field(
         min_length=1,
-        max_length=52,
+        max_length=63,
         pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
-        description="Name of the object: lower-case letters, digits and dashes, at most 52 characters so that the names of trials and Pods fit in 63.",
+        description="Name of the object: lower-case letters, digits and dashes, at most 63 characters.",
     )
     namespace: str | None = Field(default=None, max_length=63, description="Namespace of the object.")
     uid: str | None = Field(default=None, description="Unique identity, given by the server.")
@@ -45,3 +45,14 @@ class Metadata(Wire):
     labels: dict[str, str] = Field(default_factory=dict, description="Labels.")
     annotations: dict[str, str] = Field(default_factory=dict, description="Annotations.")
     owner_references: list[OwnerReference] = Field(default_factory=list, description="Owners.")
+
+
+class StudyMetadata(Metadata):
+    """Standard object metadata of a Study."""
+
+    name: str = Field(
+        min_length=1,
+        max_length=52,
+        pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+        description="Name of the study: lower-case letters, digits and dashes, at most 52 characters so that the names of trials and Pods fit in 63.",
+    )

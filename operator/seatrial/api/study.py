@@ -8,7 +8,7 @@ from pydantic import Field, JsonValue
 from seatrial.api.algorithm import Algorithm
 from seatrial.api.base import Duration, MetricName, Wire
 from seatrial.api.conditions import Condition
-from seatrial.api.meta import Metadata
+from seatrial.api.meta import StudyMetadata
 from seatrial.api.parameters import Choice, Parameter
 from seatrial.api.stopping import Stopping
 
@@ -268,6 +268,6 @@ class Study(Wire):
 
     api_version: Literal["seatrial.dev/v1alpha1"] = Field(description="seatrial.dev/v1alpha1")
     kind: Literal["Study"] = Field(description="Study")
-    metadata: Metadata = Field(description="Standard object metadata.")
+    metadata: StudyMetadata = Field(description="Standard object metadata.")
     spec: StudySpec = Field(description="What the user asks for.")
     status: StudyStatus | None = Field(default=None, description="What Seatrial found.")
