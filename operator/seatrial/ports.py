@@ -1,6 +1,7 @@
 """What the reconciler needs of the world. A laptop and a cluster each bring their own; both pass the same contract suite."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -9,7 +10,7 @@ from seatrial.api.trial import Trial, TrialStatus
 from seatrial.decide.attempts import Attempt
 from seatrial.decide.curves import Curves
 
-__all__ = ["Clock", "MetricSource", "StudyKey", "StudyStore", "TrialRunner"]
+__all__ = ["Clock", "Degraded", "MetricSource", "StudyKey", "StudyStore", "TrialRunner"]
 
 
 class StudyKey(NamedTuple):
@@ -84,6 +85,19 @@ class TrialRunner(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Degraded:
+    """Why curves are missing, late or not whole: the words of the condition ``MetricsAvailable: False``.
+
+    Attributes:
+        reason: CamelCase, ``PrometheusUnreachable``.
+        message: What is wrong, what that means for the study, what to do.
+    """
+
+    reason: str
+    message: str
+
+
 class MetricSource(Protocol):
     """Reads the curves of running trials."""
 
@@ -94,4 +108,8 @@ class MetricSource(Protocol):
             study: The study.
             attempts: Attempts whose curves are wanted. For one that has exited the curves returned are complete.
         """
+        ...
+
+    def degraded(self) -> Degraded | None:
+        """Return what was wrong with the newest reading, None when nothing was."""
         ...

@@ -254,6 +254,9 @@ class SimulatedRunner:
             found[name] = {metric: builder.build() for metric, builder in builders.items()}
         return found
 
+    def degraded(self) -> None:
+        """Return None: every report is there."""
+
     async def wait(self, timeout_seconds: float) -> None:
         """Let time pass until something happens to an attempt, at most *timeout_seconds*."""
         now = self._clock.now()

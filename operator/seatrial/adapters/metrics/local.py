@@ -168,6 +168,9 @@ class LocalMetricSource:
             found[name] = story.build()
         return found
 
+    def degraded(self) -> None:
+        """Return None: files are always there."""
+
     def notes(self, trial: str) -> tuple[str, ...]:
         """Return what was left out of a trial's curves, in words."""
         story = self._stories.get(trial)
