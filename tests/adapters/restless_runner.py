@@ -16,7 +16,7 @@ from seatrial.adapters.metrics.local import LocalMetricSource
 from seatrial.api.study import Study
 from seatrial.reconcile import Reconciler
 
-TRIALS = 24
+TRIALS = 60
 
 
 def the_study() -> Study:
