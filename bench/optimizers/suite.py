@@ -17,7 +17,10 @@ from pathlib import Path
 
 from seatrial.search.space import Categorical, Condition, Float, Int, Parameter, SearchSpace
 
-__all__ = ["Run", "Suite", "default_suite"]
+__all__ = ["CHECKPOINTS", "Run", "Suite", "default_suite", "search_space"]
+
+CHECKPOINTS = (25, 50, 100)
+"""Numbers of evaluations at which regret is looked at."""
 
 
 def default_suite() -> Path | None:

@@ -6,14 +6,15 @@ optimum, 1 is what random search reaches with 100 evaluations.
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+from campaign import seeds_of
 from scipy.stats import binomtest, rankdata
-from suite import Run, Suite
+from suite import CHECKPOINTS, Run, Suite
 
 __all__ = ["report"]
 
-CHECKPOINTS = (25, 50, 100)
 FAMILIES = {
     "bbob": "bbob",
     "mixint": "mixint",
@@ -115,46 +116,29 @@ def show(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, ma
 
 
 def report(suite: Suite, own: Sequence[Run], options) -> None:
-    """Print all tables for the batch size, budget and seeds of *options*."""
-    low, _, high = options.seeds.partition("-")
-    seeds = range(int(low), int(high or low) + 1)
+    """Print all tables for the batch size, budget and seeds of *options*.
+
+    A published trace of an engine that was also run here is left out, or kept as ``published NAME`` if the name is ours.
+    """
     mine = {run.engine for run in own}
-    runs = [*own, *(run for run in suite.peers() if run.engine not in mine)]
-    runs = [
-        Run(**{**_fields(run), "engine": f"published {run.engine}"})
-        if run.engine in ("auto", "random") and run not in own
-        else run
-        for run in runs
-    ]
-    scores = Scores(suite, runs, options.batch, options.budget, seeds)
+    peers = [replace(run, engine=f"published {run.engine}") if run.engine in mine else run for run in suite.peers()]
+    scores = Scores(suite, [*own, *peers], options.batch, options.budget, seeds_of(options.seeds))
     wanted = [e for e in options.compare.split(",") if e]
+    engines = wanted or scores.complete()
     if wanted:
         scores.tasks = [t for t in scores.tasks if all((e, t) in scores.by for e in wanted)]
-    engines = wanted or scores.complete()
-    header = [
-        "engine",
-        "seeds",
-        *(f"@{n}" for n in CHECKPOINTS),
-        "mean",
-        "geo-mean",
-        *(f"rank@{n}" for n in CHECKPOINTS),
-    ]
-    title = f"{len(scores.tasks)} tasks, batches of {options.batch}, seeds {options.seeds}"
-    show(title, header, quality(scores, engines), markdown=options.markdown)
-    for family, prefix in FAMILIES.items():
-        if any(t.startswith(prefix) for t in scores.tasks):
-            count = sum(t.startswith(prefix) for t in scores.tasks)
-            show(f"{family} ({count})", header, quality(scores, engines, prefix), markdown=options.markdown)
-    show(
-        "the recommended trial, real tasks",
-        header,
-        quality(scores, engines, "real", chosen=True),
-        markdown=options.markdown,
-    )
-    first = engines[0] if wanted else "auto"
-    rows = [r for e in engines if e != first for n in CHECKPOINTS if (r := paired(scores, first, e, n))]
-    show("paired differences of regret", ["pair", "n", "tasks", "runs won/tied/lost", "mean [95 %]", "tasks (p)"], rows, markdown=options.markdown)  # fmt: skip
-
-
-def _fields(run: Run) -> dict:
-    return {name: getattr(run, name) for name in Run.__slots__}
+    columns = [*(f"@{n}" for n in CHECKPOINTS), "mean", "geo-mean", *(f"rank@{n}" for n in CHECKPOINTS)]
+    families = {"all tasks": "", **FAMILIES}
+    for family, prefix in families.items():
+        count = sum(t.startswith(prefix) for t in scores.tasks)
+        title = f"{family} ({count}), batches of {options.batch}, seeds {options.seeds}"
+        if count:
+            show(title, ["engine", "seeds", *columns], quality(scores, engines, prefix), markdown=options.markdown)
+    if any(t.startswith("real") for t in scores.tasks):
+        title = "regret of the recommended trial, real tasks"
+        rows = quality(scores, engines, "real", chosen=True)
+        show(title, ["engine", "seeds", *columns], rows, markdown=options.markdown)
+    first = "auto" if "auto" in engines else engines[0]
+    rows = [row for e in engines if e != first for n in CHECKPOINTS if (row := paired(scores, first, e, n))]
+    header = ["pair", "n", "tasks", "runs won/tied/lost", "mean difference [95 %]", "tasks won:lost (p)"]
+    show("paired differences of regret, same task and seed", header, rows, markdown=options.markdown)

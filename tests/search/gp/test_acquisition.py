@@ -9,7 +9,7 @@ from seatrial.search.gp.candidates import all_over
 from seatrial.search.gp.encoding import Encoding
 from seatrial.search.gp.features import Features
 from seatrial.search.gp.kernel import Kernel
-from seatrial.search.gp.optimise import most_promising
+from seatrial.search.gp.optimise import NEAR, apart_first, most_promising
 from seatrial.search.gp.posterior import condition
 
 
@@ -113,3 +113,12 @@ def test_the_most_promising_point_beats_two_thousand_random_ones(space, seed):
     random = acquisition(all_over(encoding, 2000, np.random.default_rng(99)))
     assert acquisition(best)[0] >= random.max() - 1e-9
     np.testing.assert_allclose(encoding.canonical(best), best)
+
+
+def test_points_that_nearly_repeat_a_known_one_come_last():
+    known = np.array([[0.5, 1.0], [0.2, 0.0]])
+    close, other_choice, apart = [0.5 + NEAR / 2, 1.0], [0.5 + NEAR / 2, 2.0], [0.5 + 2 * NEAR, 1.0]
+
+    ordered = list(apart_first(np.array([close, other_choice, apart]), known))
+
+    np.testing.assert_allclose(ordered, [other_choice, apart, close])

@@ -16,11 +16,13 @@ from seatrial.search.base import Ask, Evaluated, Exhausted, History, Settings, S
 from seatrial.search.chance import generator
 from seatrial.search.dedupe import unseen
 from seatrial.search.gp.acquisition import Acquisition, Limit
+from seatrial.search.gp.branches import due_branch
+from seatrial.search.gp.candidates import all_over
 from seatrial.search.gp.design import design_length, design_point
 from seatrial.search.gp.encoding import Array, Encoding
 from seatrial.search.gp.features import Features
-from seatrial.search.gp.models import FORMS, Form, Models, Observations
-from seatrial.search.gp.optimise import most_promising
+from seatrial.search.gp.models import FORMS, JUDGES, Form, Models, Observations
+from seatrial.search.gp.optimise import apart_first, most_promising
 from seatrial.search.gp.posterior import Posterior
 from seatrial.search.recommend import recommend_best
 from seatrial.search.space import Assignment, Key, SearchSpace
@@ -64,7 +66,7 @@ class Gp:
         F = self._models.features(self._encoding.encode(trial.assignment for trial in candidates))
         observations = Observations.of(trials)
         total = np.zeros(len(candidates))
-        for form in self.forms:
+        for form in JUDGES:
             mean = self._models.objective(form, observations).mean(F)[:, 0]
             total += np.searchsorted(np.sort(mean), mean)
         return candidates[int(np.argmin(total))].index
@@ -95,7 +97,7 @@ class Gp:
 
     def _modelled(self, history: History, form: Form, rng: np.random.Generator) -> Iterator[Assignment]:
         """Yield assignments in the order of what they promise."""
-        observations = Observations.of(history.evaluated)
+        observations, index = Observations.of(history.evaluated), history.next_index
         model = self._models.objective(form, observations)
         rows = self._models.rows(observations)
         X = self._models.encode(observations, rows)
@@ -114,8 +116,13 @@ class Gp:
             pull=self.default_pull / len(history.evaluated),
             centre=self._encoding.centre,
         )
-        best = np.lexsort((mean, ~feasible))[:_PARENTS]
-        for row in most_promising(acquisition, X[best], rng):
+        known = np.vstack([X, self._encoding.encode(trial.assignment for trial in history.pending)])
+        branch = due_branch(self._encoding, known, index)
+        parents = X[np.lexsort((mean, ~feasible))]
+        if branch is not None:
+            inside = parents[np.isclose(parents[:, branch.column], branch.place)]
+            parents = inside if len(inside) else all_over(self._encoding, _PARENTS, rng, branch)
+        for row in apart_first(most_promising(acquisition, parents[:_PARENTS], rng, branch), known):
             yield self._encoding.decode(row)
 
     def _with_pending(

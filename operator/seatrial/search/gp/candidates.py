@@ -1,35 +1,57 @@
 """Where to look for the most promising point: all over the space, and around the best points known."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seatrial.search.gp.encoding import Array, Encoding
 
-__all__ = ["all_over", "around"]
+__all__ = ["Branch", "activated", "all_over", "around"]
 
 _SMALLEST_STEP, _LARGEST_STEP = 0.005, 0.3
 
 
-def all_over(encoding: Encoding, count: int, rng: np.random.Generator) -> Array:
-    """Return *count* uniform points, shape (count, k)."""
-    return encoding.from_cube(rng.random((count, encoding.width)))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Branch:
+    """The part of a conditional space in which an unconditional parameter has one value.
+
+    Attributes:
+        column: Of the parameter.
+        place: Its encoded value.
+    """
+
+    column: int
+    place: float
 
 
-def around(encoding: Encoding, parents: Array, count: int, rng: np.random.Generator) -> Array:
+def all_over(encoding: Encoding, count: int, rng: np.random.Generator, branch: Branch | None = None) -> Array:
+    """Return *count* uniform points, in *branch* if one is given, shape (count, k)."""
+    X = encoding.from_cube(rng.random((count, encoding.width)))
+    if branch is None:
+        return X
+    moved = X.copy()
+    moved[:, branch.column] = branch.place
+    return encoding.canonical(activated(encoding, X, moved, encoding.anywhere(rng.random(X.shape))))
+
+
+def around(
+    encoding: Encoding, parents: Array, count: int, rng: np.random.Generator, branch: Branch | None = None
+) -> Array:
     """Return *count* mutated copies of *parents* (p, k), drawn evenly among them, shape (count, k).
 
     Each coordinate moves with probability max(0.25, 1.5 / k): a number by a normal step whose size is drawn log-uniformly for the
-    point, a choice to a uniform one. Parameters that a new choice activates get uniform values.
+    point, a choice to a uniform one. Parameters that a new choice activates get uniform values. What defines *branch* never moves.
     """
     k = encoding.width
     source = parents[rng.integers(len(parents), size=count)]
     moves = rng.random((count, k)) < max(0.25, 1.5 / k)
+    if branch is not None:
+        moves[:, branch.column] = False
     reach = np.exp(rng.uniform(math.log(_SMALLEST_STEP), math.log(_LARGEST_STEP), (count, 1)))
     stepped = np.clip(source + rng.normal(size=(count, k)) * reach, 0.0, 1.0)
-    drawn = rng.random((count, k))
-    anywhere = np.where(encoding.categorical, np.floor(drawn * encoding.levels), drawn)
+    anywhere = encoding.anywhere(rng.random((count, k)))
     X = np.where(moves, np.where(encoding.categorical, anywhere, stepped), source)
     if not encoding.conditional.any():
         return encoding.canonical(X)

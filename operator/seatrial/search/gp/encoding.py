@@ -107,10 +107,11 @@ class Encoding:
 
     def from_cube(self, U: Array) -> Array:
         """Return canonical rows for points of the unit cube, both of shape (q, k)."""
-        X = U.copy()
-        cats = self.categorical
-        X[:, cats] = np.minimum(np.floor(U[:, cats] * self.levels[cats]), self.levels[cats] - 1)
-        return self.canonical(X)
+        return self.canonical(self.anywhere(U))
+
+    def anywhere(self, U: Array) -> Array:
+        """Return rows for points of the unit cube as if all parameters were active, numbers not snapped, shape (q, k)."""
+        return np.where(self.categorical, np.minimum(np.floor(U * self.levels), self.levels - 1), U)
 
     def canonical(self, X: Array) -> Array:
         """Return *X* with numbers snapped to their grids and inactive columns filled, shape (q, k)."""

@@ -18,7 +18,7 @@ from scipy.linalg.lapack import dpotrf, dpotri
 from scipy.optimize import minimize
 
 from seatrial.search.gp.encoding import Array
-from seatrial.search.gp.kernel import Hyper, Kernel, matern52, matern52_slope
+from seatrial.search.gp.kernel import Hyper, Kernel, matern52_with_slope
 
 __all__ = ["NUGGET", "Objective", "fit"]
 
@@ -56,11 +56,11 @@ class Objective:
         kernel, n = self.kernel, len(self.t)
         h = kernel.hyper(theta)
         r2 = h.weights @ self.D
-        detail = h.detail * matern52(r2)
-        second = self._second(h, r2)
+        detail, by_r2 = matern52_with_slope(r2)
+        second, slopes = self._second(h, r2)
         lower, diagonal = self._places
         K = np.zeros((n, n))
-        K.ravel()[lower] = detail + second
+        K.ravel()[lower] = h.detail * detail + second
         K.ravel()[diagonal] = h.variance + h.noise + NUGGET
         # The lower triangle of a C-ordered matrix is the upper one of its transposed view, which LAPACK takes without a copy.
         U, failed = dpotrf(K.T, lower=0, clean=0, overwrite_a=1)
@@ -75,44 +75,35 @@ class Objective:
         a = Ki @ y
         value = 0.5 * float(y @ a) + 0.5 * log_det + 0.5 * n * math.log(2.0 * math.pi)
         W = (0.5 * (Ki - a[:, None] * a)).ravel()
-        gradient = self._gradient(h, r2, (detail, second), (2.0 * W[lower], float(W[diagonal].sum())))
+        off, trace = 2.0 * W[lower], float(W[diagonal].sum())
+        S = off * (h.detail * by_r2)  # weighted slope by r^2
+        by_shape, more = self._second_gradient(h, r2, off, second, slopes, S)
+        # d weights / d log l = -2 weights
+        by_length = -2.0 * (h.weights * (self.D @ S) + more)
+        by_detail = h.detail * (float(off @ detail) + trace)
+        by_second = float(off @ second) + trace * h.second
+        gradient = np.array([*by_length, trace * h.noise, by_detail, by_second, by_shape])
         z = (theta - kernel.prior_mean) / kernel.prior_sd
         return value + 0.5 * float(z @ z), gradient + z / kernel.prior_sd
 
-    def _second(self, h: Hyper, r2: Array) -> Array:
+    def _second(self, h: Hyper, r2: Array) -> tuple[Array, Array]:
+        """Return the second term of the covariance, shape (p,), and if additive the slopes of its parts, shape (k, p)."""
         if not self.kernel.additive:
-            return np.asarray(h.second * np.exp(-0.5 * h.shape * r2))
-        return np.asarray(
-            (h.second / self.kernel.width) * matern52((h.shape * h.weights)[:, None] * self.D).sum(axis=0)
-        )
+            return h.second * np.exp(-0.5 * h.shape * r2), r2
+        parts, slopes = matern52_with_slope((h.shape * h.weights)[:, None] * self.D)
+        return (h.second / self.kernel.width) * parts.sum(axis=0), slopes
 
-    def _gradient(self, h: Hyper, r2: Array, parts: tuple[Array, Array], W: tuple[Array, float]) -> Array:
-        """Return the derivative of -log likelihood by theta.
-
-        Args:
-            h: Hyper-parameters.
-            r2: Squared distances, shape (p,).
-            parts: First and second term of the covariance, each of shape (p,).
-            W: (K^-1 - a a') / 2: twice its strict lower triangle, shape (p,), and its trace.
-        """
-        (detail, second), (off, trace) = parts, W
-        S = off * (h.detail * matern52_slope(r2))
-        by_shape = 0.0
-        by_weight = np.zeros(self.kernel.width)
-        if self.kernel.additive:
-            scale = (h.second * h.shape / self.kernel.width) * h.weights
-            slopes = matern52_slope((h.shape * h.weights)[:, None] * self.D)
-            by_weight = scale * np.einsum("jp,jp,p->j", slopes, self.D, off)
-            by_shape = float(by_weight.sum())
-        else:
+    def _second_gradient(
+        self, h: Hyper, r2: Array, off: Array, second: Array, slopes: Array, S: Array
+    ) -> tuple[float, Array]:
+        """Return what the second term adds to the derivatives by log shape and by each log weight; one of r^2 is added to *S*."""
+        if not self.kernel.additive:
             weighted = off * second
             S += (-0.5 * h.shape) * weighted
-            by_shape = -0.5 * h.shape * float(weighted @ r2)
-        by_weight = by_weight + h.weights * (self.D @ S)
-        by_detail = float(off @ detail) + trace * h.detail
-        by_second = float(off @ second) + trace * h.second
-        # d weights / d log l = -2 weights
-        return np.array([*(-2.0 * by_weight), trace * h.noise, by_detail, by_second, by_shape])
+            return -0.5 * h.shape * float(weighted @ r2), np.zeros(self.kernel.width)
+        scale = (h.second * h.shape / self.kernel.width) * h.weights
+        by_weight = scale * ((slopes * self.D) @ off)
+        return float(by_weight.sum()), by_weight
 
 
 def fit(kernel: Kernel, D: Array, t: Array, *, iterations: int) -> Array:

@@ -18,7 +18,7 @@ from seatrial.search.gp.kernel import Kernel
 from seatrial.search.gp.posterior import Posterior, condition
 from seatrial.search.gp.targets import REFIT_ALWAYS, Shape, imputed, kept_rows, refit_length, signed_log, standardised
 
-__all__ = ["FORMS", "Form", "Models", "Observations"]
+__all__ = ["FORMS", "JUDGES", "Form", "Models", "Observations"]
 
 MOST_ROWS = 300
 """Trials that a model sees at most: the cost grows with the cube."""
@@ -40,8 +40,16 @@ class Form:
     additive: bool
 
 
-FORMS = (Form(shape=Shape.RAW, additive=False), Form(shape=Shape.HALF, additive=False))
+FORMS = (
+    Form(shape=Shape.RAW, additive=False),
+    Form(shape=Shape.HALF, additive=True),
+    Form(shape=Shape.RAW, additive=True),
+    Form(shape=Shape.HALF, additive=False),
+)
 """The models in the order of their turns."""
+
+JUDGES = (FORMS[0], FORMS[3])
+"""The models that choose the winner: the additive ones added nothing to it in measurements."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 Duty: maximise a given acquisition function. It never returns a worse point than it started from.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +11,10 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from seatrial.search.gp.acquisition import Acquisition
-from seatrial.search.gp.candidates import activated, all_over, around
+from seatrial.search.gp.candidates import Branch, activated, all_over, around
 from seatrial.search.gp.encoding import Array, Encoding, Mask
 
-__all__ = ["most_promising"]
+__all__ = ["apart_first", "most_promising", "single_changes"]
 
 _EVERYWHERE, _NEARBY = 500, 1000
 _STARTS, _REFINED, _ROUNDS = 8, 4, 2
@@ -22,6 +23,9 @@ _ITERATIONS = 30
 _SHORT_RANGE = 8
 _STEPS = (-2, -1, 1, 2)
 _LEAST_GAIN = 1e-9
+
+NEAR = 0.003
+"""Points that differ by less than this share of the range in every number are taken for the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,23 +41,41 @@ class _Points:
         return _Points(np.where(better[:, None], X, self.X), np.where(better, a, self.a))
 
 
-def most_promising(acquisition: Acquisition, parents: Array, rng: np.random.Generator) -> Array:
+def most_promising(
+    acquisition: Acquisition, parents: Array, rng: np.random.Generator, branch: Branch | None = None
+) -> Array:
     """Return points in the order of what they promise, best first, shape (q, k): the refined ones, then all candidates.
 
     Args:
         acquisition: What to maximise.
         parents: Good points to look around, shape (p, k), p at least 1.
         rng: Source of chance.
+        branch: Where to look, None for the whole space; the parents lie in it.
     """
     encoding = acquisition.encoding
-    X = np.vstack([all_over(encoding, _EVERYWHERE, rng), around(encoding, parents, _NEARBY, rng)])
+    X = np.vstack([all_over(encoding, _EVERYWHERE, rng, branch), around(encoding, parents, _NEARBY, rng, branch)])
     a = acquisition(X)
     order = np.argsort(-a, kind="stable")
     chosen = _starts(a, order, rng)
     points = _climb(acquisition, _Points(X[chosen], a[chosen]), ~encoding.categorical)
     if not encoding.continuous.all():
-        points = _refine(acquisition, points)
+        points = _refine(acquisition, points, branch)
     return np.vstack([points.X[np.argsort(-points.a, kind="stable")], X[order]])
+
+
+def apart_first(points: Array, known: Array) -> Iterator[Array]:
+    """Yield *points* (q, k) in their order, those that nearly repeat a known one (n, k) after all others.
+
+    When nothing better is in sight, the most promising point is often a hair's breadth from one that was tried; the next best one
+    elsewhere teaches more.
+    """
+    repeated = []
+    for x in points:
+        if (np.abs(known - x).max(axis=1) < NEAR).any():
+            repeated.append(x)
+        else:
+            yield x
+    yield from repeated
 
 
 def _starts(a: Array, order: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
@@ -86,13 +108,13 @@ def _climb(acquisition: Acquisition, points: _Points, movable: Mask) -> _Points:
     return points.better_of(X, acquisition(X))
 
 
-def _refine(acquisition: Acquisition, points: _Points) -> _Points:
+def _refine(acquisition: Acquisition, points: _Points, branch: Branch | None) -> _Points:
     """Return the best few points after rounds of the best single discrete change each, followed by ascent on the continua."""
     best = np.argsort(-points.a, kind="stable")[:_REFINED]
     points = _Points(points.X[best], points.a[best])
     continuous = acquisition.encoding.continuous
     for _ in range(_ROUNDS):
-        changed = _best_changes(acquisition, points)
+        changed = _best_changes(acquisition, points, branch)
         moved = bool((changed.a > points.a + _LEAST_GAIN).any())
         points = _climb(acquisition, changed, continuous)
         if not moved:
@@ -100,9 +122,9 @@ def _refine(acquisition: Acquisition, points: _Points) -> _Points:
     return points
 
 
-def _best_changes(acquisition: Acquisition, points: _Points) -> _Points:
+def _best_changes(acquisition: Acquisition, points: _Points, branch: Branch | None) -> _Points:
     """Return each point after the one change of a discrete parameter that raises its promise most, if any does."""
-    changes = [single_changes(acquisition.encoding, x) for x in points.X]
+    changes = [single_changes(acquisition.encoding, x, branch) for x in points.X]
     X = np.vstack(changes)
     if not len(X):
         return points
@@ -117,13 +139,15 @@ def _best_changes(acquisition: Acquisition, points: _Points) -> _Points:
     return points.better_of(best_X, best_a)
 
 
-def single_changes(encoding: Encoding, x: Array) -> Array:
+def single_changes(encoding: Encoding, x: Array, branch: Branch | None = None) -> Array:
     """Return the neighbours of an encoded point (k,) that differ in one active discrete parameter, shape (q, k).
 
     Every other choice; every other level of a short range, the two nearest on both sides of a long one. What a change activates is
-    set to its default.
+    set to its default. What defines *branch* does not change.
     """
     active = encoding.active(x[None])[0]
+    if branch is not None:
+        active[branch.column] = False
     found = []
     for j in np.flatnonzero(active & ~encoding.continuous):
         level, levels = encoding.level(int(j), x[j]), int(encoding.levels[j])

@@ -60,9 +60,11 @@ def standardised(values: Array, shape: Shape) -> Array:
 
 def signed_log(violations: Array) -> Array:
     """Return violations (n,) on a scale that tames outliers and keeps 0 where it is: sign(v) log(1 + |v| / median |v|)."""
-    v = np.clip(violations, -1e300, 1e300)
-    scale = float(np.median(np.abs(v))) or float(np.abs(v).max()) or 1.0
-    return np.asarray(np.sign(v) * np.log1p(np.abs(v) / scale))
+    size = np.abs(violations)
+    scale = float(np.median(size)) or float(size.max()) or 1.0
+    # By logarithms: the ratio of a huge to a tiny violation is infinite.
+    ratio = np.log(np.maximum(size, np.finfo(float).tiny)) - np.log(max(scale, np.finfo(float).tiny))
+    return np.asarray(np.sign(violations) * np.logaddexp(0.0, ratio))
 
 
 def kept_rows(values: Array, limit: int) -> NDArray[np.int64]:
