@@ -52,7 +52,6 @@ lock: $(UV) ## Resolve the dependencies anew into requirements/
 .PHONY: demo
 demo: $(VENV)/.demo ## Install, then run examples/digits.yaml to the end and write its report
 	@$(BIN)/seatrial run examples/digits.yaml
-	@$(BIN)/seatrial report digits
 
 .PHONY: test
 test: setup verify ## Install, then pass every check and test

@@ -94,6 +94,9 @@ def run_(
     ] = False,
     output: TextOrJson = "text",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress, only the result.")] = False,
+    report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Write report.html when the study rests.")
+    ] = True,
 ) -> ExitCode:
     """Run a study on this machine, or go on with it.
 
@@ -117,6 +120,7 @@ def run_(
         restart=restart,
         as_json=output == "json",
         quiet=quiet,
+        report=report,
     )
     return run_command(call)
 

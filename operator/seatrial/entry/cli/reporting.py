@@ -1,15 +1,22 @@
 """``seatrial report``: writes the report and says where it lies."""
 
 import webbrowser
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from seatrial.decide.curves import Curves
 from seatrial.entry.cli.exits import ExitCode, error
 from seatrial.entry.cli.opening import open_named
 from seatrial.entry.cli.printing import print_text
+from seatrial.entry.cli.summary import Standing, with_checkpoint_paths
 from seatrial.errors import UsageError
 
-__all__ = ["report_command"]
+if TYPE_CHECKING:
+    from seatrial.report import StudyView
+
+__all__ = ["report_command", "write_report"]
 
 
 def report_command(study: str, *, file: Path | None, png: Path | None, open_it: bool) -> ExitCode:
@@ -18,16 +25,14 @@ def report_command(study: str, *, file: Path | None, png: Path | None, open_it: 
     Raises:
         UsageError: If a file cannot be written.
     """
-    from seatrial.report import build_view, render_html, write_png
+    from seatrial.report import write_png
 
     standing, opened = open_named(study)
     target = file or standing.directory / "report.html"
-    view = build_view(opened.study, opened.trials, opened.curves, datetime.now(UTC))
     if target.is_dir():
         target = target / "report.html"
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(render_html(view), encoding="utf-8")
+        view = write_report(standing, opened.curves, target)
         print_text(f"report: {target}")
         if png is not None:
             png.mkdir(parents=True, exist_ok=True)
@@ -40,3 +45,17 @@ def report_command(study: str, *, file: Path | None, png: Path | None, open_it: 
     if open_it and not webbrowser.open(target.absolute().as_uri()):
         error(f"no browser could be started; open {target.absolute()} yourself")
     return ExitCode.DONE
+
+
+def write_report(standing: Standing, curves: Mapping[str, Curves], target: Path) -> "StudyView":
+    """Write the HTML file and return what it shows.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    from seatrial.report import build_view, render_html
+
+    view = build_view(standing.study, with_checkpoint_paths(standing), curves, datetime.now(UTC))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(render_html(view), encoding="utf-8")
+    return view

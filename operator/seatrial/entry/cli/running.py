@@ -2,7 +2,8 @@
 
 import shlex
 import signal
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,12 +12,14 @@ from rich.console import Console
 from seatrial.adapters.local.files import is_locked
 from seatrial.adapters.local.layout import StudyDirectory
 from seatrial.api.study import Study
+from seatrial.decide.curves import Curves
 from seatrial.entry.cli.exits import ExitCode, error, mark_warnings, state_problems
 from seatrial.entry.cli.exporting import FOLDER_ANNOTATION
 from seatrial.entry.cli.observers import build_observer
 from seatrial.entry.cli.places import ROOT, call_name
 from seatrial.entry.cli.printing import print_json, print_text
 from seatrial.entry.cli.reading import STANDARD_INPUT, read_text, source_name
+from seatrial.entry.cli.reporting import write_report
 from seatrial.entry.cli.summary import Standing, build_document, read_standing, summary_lines
 from seatrial.entry.session import RunOptions, open_study, run_study
 from seatrial.errors import SpecError, TransientError, UsageError
@@ -33,6 +36,7 @@ class RunCall:
         directory: None for the default below ``.seatrial/``.
         parallel: In place of budget.parallelTrials.
         max_trials: In place of budget.maxTrials.
+        report: Whether the report is written when the study rests.
     """
 
     file: str
@@ -43,6 +47,7 @@ class RunCall:
     restart: bool
     as_json: bool
     quiet: bool
+    report: bool = True
 
 
 def run_command(call: RunCall) -> ExitCode:
@@ -91,11 +96,26 @@ def _run(call: RunCall, study: Study) -> ExitCode:
         call=call_name(directory),
         again=shlex.join(["seatrial", "run", call.file, *(["--directory", str(directory)] if call.directory else [])]),
     )
+    if call.report and read_standing(standing)[0].terminal:
+        standing = _with_report(standing, opened.curves)
     if call.as_json:
         print_json(build_document(standing))
     else:
         print_text(*summary_lines(standing, now=_now()))
     return exit_code(outcome.signal, standing)
+
+
+def _with_report(standing: Standing, curves: Mapping[str, Curves]) -> Standing:
+    """Write the report of a study that rests; a full disk costs the report, not the result."""
+    target = standing.directory / "report.html"
+    try:
+        write_report(standing, curves, target)
+    except OSError as err:
+        error(
+            f"the report could not be written to {target}: {err.strerror}; seatrial report {standing.call} --file ELSEWHERE"
+        )
+        return standing
+    return replace(standing, report=target)
 
 
 def _with_folder(study: Study, folder: Path) -> Study:

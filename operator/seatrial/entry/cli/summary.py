@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 from seatrial.adapters.local.layout import StudyDirectory
@@ -14,14 +15,22 @@ from seatrial.decide.status import best_so_far
 from seatrial.entry.cli.screen import format_values
 from seatrial.report.words import describe_study_reason, format_duration, format_value, plural
 
-__all__ = ["Standing", "best_measured", "build_document", "checkpoint_path", "read_standing", "summary_lines"]
+__all__ = [
+    "Standing",
+    "best_measured",
+    "build_document",
+    "checkpoint_path",
+    "read_standing",
+    "summary_lines",
+    "with_checkpoint_paths",
+]
 
 _LABEL = 12
 _FRONT_SHOWN = 10
 _NEVER = datetime.min.replace(tzinfo=UTC)  # what was measured does not depend on the time
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Standing:
     """A study at rest or seen from outside.
 
@@ -32,6 +41,7 @@ class Standing:
         call: How a user names it in a command.
         again: The command that goes on with it, empty when it is not known from here.
         live: Whether a run holds it at this moment.
+        report: Where its report was just written, None when it was not.
     """
 
     study: Study
@@ -40,6 +50,12 @@ class Standing:
     call: str
     again: str = ""
     live: bool = False
+    report: Path | None = None
+
+    @cached_property
+    def by_name(self) -> dict[str, Trial]:
+        """Trials by name."""
+        return {trial.metadata.name: trial for trial in self.trials}
 
     @property
     def status(self) -> StudyStatus:
@@ -78,6 +94,8 @@ def summary_lines(standing: Standing, *, now: datetime) -> list[str]:
     if status.gpu_hours:
         lines.append(_labelled("GPU hours", f"{status.gpu_hours:.3g}"))
     lines.append(_labelled("directory", str(standing.directory)))
+    if standing.report is not None:
+        lines.append(_labelled("report", str(standing.report)))
     return [*lines, *_next_lines(standing, reason)]
 
 
@@ -189,13 +207,25 @@ def _labelled(label: str, text: str) -> str:
 
 def checkpoint_path(standing: Standing, name: str) -> str | None:
     """Return where the last checkpoint of a trial lies, None when it has none."""
-    trial = next((trial for trial in standing.trials if trial.metadata.name == name), None)
+    trial = standing.by_name.get(name)
     if trial is None or trial.status.checkpoint is None:
         return None
     path = Path(trial.status.checkpoint.path)
     # The trial tells the folder below its own; a result that was taken over lies with the trial that earned it.
     owner = trial.spec.reuse_of or name
     return str(path if path.is_absolute() else StudyDirectory(standing.directory).checkpoints(owner) / path)
+
+
+def with_checkpoint_paths(standing: Standing) -> tuple[Trial, ...]:
+    """Return the trials with checkpoints as a user finds them, not as the trials themselves name them."""
+    found = []
+    for trial in standing.trials:
+        place, saved = checkpoint_path(standing, trial.metadata.name), trial.status.checkpoint
+        if place is not None and saved is not None:
+            status = trial.status.model_copy(update={"checkpoint": saved.model_copy(update={"path": place})})
+            trial = trial.model_copy(update={"status": status})
+        found.append(trial)
+    return tuple(found)
 
 
 # ---- JSON --------------------------------------------------------------------------------------------------------------
@@ -222,6 +252,7 @@ def build_document(standing: Standing) -> dict[str, object]:
         "live": standing.live,
         "directory": str(standing.directory),
         "report": f"seatrial report {standing.call}",
+        "reportFile": str(standing.report) if standing.report else None,
     }
 
 
