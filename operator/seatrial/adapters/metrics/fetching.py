@@ -1,0 +1,122 @@
+"""HTTP that ends: every request has a deadline and every answer a size, and what goes wrong has a name.
+
+Follows no redirect: an address of a study is asked itself or not at all. Must not know what is asked for.
+"""
+
+import asyncio
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import aiohttp
+
+__all__ = ["Answer", "Fetcher", "Unreachable"]
+
+
+class Unreachable(Exception):  # noqa: N818 - what it says reads as a word of the sentence
+    """No answer came: no such host, nobody listens, too late, or no HTTP."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came back.
+
+    Attributes:
+        body: At most the limit and one byte.
+        cut: Whether there was more than the limit.
+        retry_after_seconds: What a busy server asked for.
+    """
+
+    status: int
+    body: bytes
+    cut: bool
+    retry_after_seconds: float | None = None
+
+
+class Fetcher:
+    """Asks by HTTP; one for the whole operator."""
+
+    def __init__(self, *, connections: int = 64) -> None:
+        self._connections = connections
+        self._session: aiohttp.ClientSession | None = None
+
+    async def get(self, url: str, *, seconds: float, limit_bytes: int) -> Answer:
+        """Ask for a page.
+
+        Args:
+            url: Where.
+            seconds: Time for all of it.
+            limit_bytes: How much of the answer is read.
+
+        Raises:
+            Unreachable: If no answer came in time.
+        """
+        return await self._ask("GET", url, None, seconds, limit_bytes)
+
+    async def post(self, url: str, form: Mapping[str, str], *, seconds: float, limit_bytes: int) -> Answer:
+        """Send a form; as :meth:`get`."""
+        return await self._ask("POST", url, form, seconds, limit_bytes)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _ask(
+        self, method: str, url: str, form: Mapping[str, str] | None, seconds: float, limit_bytes: int
+    ) -> Answer:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._exchange(method, url, form, limit_bytes)
+        except TimeoutError as error:
+            raise Unreachable(f"no answer within {seconds:g} s") from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            # aiohttp tells some malformed answers and addresses as a ValueError.
+            raise Unreachable(_describe(error)) from error
+
+    async def _exchange(self, method: str, url: str, form: Mapping[str, str] | None, limit_bytes: int) -> Answer:
+        async with self._open().request(method, url, data=form, allow_redirects=False) as response:
+            body = bytearray()
+            async for chunk in response.content.iter_chunked(1 << 16):
+                body += chunk
+                if len(body) > limit_bytes:
+                    break
+            return Answer(
+                status=response.status,
+                body=bytes(body[: limit_bytes + 1]),
+                cut=len(body) > limit_bytes,
+                retry_after_seconds=_seconds(response.headers.get("Retry-After", "")),
+            )
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            # Made here and not earlier: a session belongs to the running loop.
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=self._connections, limit_per_host=16),
+                # A small answer may unpack to a huge one: it comes as it is.
+                headers={"Accept-Encoding": "identity", "Accept": "*/*", "User-Agent": "seatrial"},
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        return self._session
+
+
+def _seconds(text: str) -> float | None:
+    return float(text) if text.isdecimal() and text.isascii() and len(text) < 6 else None
+
+
+def _describe(error: Exception) -> str:
+    cause = error
+    if isinstance(error, aiohttp.ClientConnectorError):
+        cause = error.os_error
+    if isinstance(error, aiohttp.ClientConnectorDNSError) or isinstance(cause, socket.gaierror):
+        return "no such host"
+    if isinstance(cause, ConnectionRefusedError):
+        return "connection refused"
+    if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError | ConnectionResetError):
+        return "the connection broke off"
+    if isinstance(error, aiohttp.InvalidURL):
+        return "the address is none"
+    if isinstance(error, aiohttp.ClientResponseError | ValueError):
+        return "the answer is no HTTP"
+    return (getattr(cause, "strerror", None) or type(cause).__name__).lower()
