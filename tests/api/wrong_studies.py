@@ -723,6 +723,24 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
         ],
     ),
     (
+        "a metric with two expressions",
+        {
+            "spec.metrics": {
+                "prometheus": {"queries": [{"metric": "loss", "query": "a"}, {"metric": "loss", "query": "b"}]},
+            }
+        },
+        [
+            "spec.metrics.prometheus.queries[1].metric is 'loss', which queries[0] already has; remove one",
+        ],
+    ),
+    (
+        "steps of no expression",
+        {"spec.metrics": {"prometheus": {"stepQuery": "epoch"}}},
+        [
+            "spec.metrics.prometheus.stepQuery is set, but there are no queries; add queries: or remove it",
+        ],
+    ),
+    (
         "trial missing",
         {"spec.trial": GONE},
         [

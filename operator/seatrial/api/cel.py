@@ -135,6 +135,16 @@ STUDY_RULES: Mapping[str, Sequence[Rule]] = {
         ),
     ),
     "spec.stopping": _members(Stopping, "rule"),
+    "spec.metrics.prometheus": (
+        Rule(
+            rule="!has(self.queries) || self.queries.all(q, self.queries.exists_one(p, p.metric == q.metric))",
+            message="queries must not name a metric twice; remove one of them",
+        ),
+        Rule(
+            rule="!has(self.stepQuery) || (has(self.queries) && size(self.queries) > 0)",
+            message="stepQuery needs queries; add one or remove it",
+        ),
+    ),
     "spec.metrics": (
         Rule(
             rule="!has(self.prometheus) || self.source == 'prometheus'",

@@ -117,6 +117,20 @@ def metrics_settings(study: Study) -> Iterator[Problem]:
         yield from _foreign_settings("metrics", "source", metrics.source, metrics)
 
 
+def distinct_queries(study: Study) -> Iterator[Problem]:
+    """Each metric has one expression, and the step's is no use without them."""
+    settings = study.spec.metrics.prometheus
+    if settings is None:
+        return
+    metrics = [query.metric for query in settings.queries]
+    for position, metric in enumerate(metrics):
+        if metric in metrics[:position]:
+            message = f"is {show(metric)}, which queries[{metrics.index(metric)}] already has; remove one"
+            yield problem(f"metrics.prometheus.queries[{position}].metric", message)
+    if settings.step_query is not None and not metrics:
+        yield problem("metrics.prometheus.stepQuery", "is set, but there are no queries; add queries: or remove it")
+
+
 def tournament_fits(study: Study) -> Iterator[Problem]:
     """A tournament draws from the population without replacement."""
     settings = study.spec.algorithm.evolution
@@ -239,6 +253,7 @@ STUDY_CHECKS: tuple[Check, ...] = (
     _check(stopping_settings, "stopping"),
     _check(first_rung_in_training, "stopping", "steps"),
     _check(metrics_settings, "metrics"),
+    _check(distinct_queries, "metrics"),
     _check(duration_of_use, "budget", "trial"),
     *TEMPLATE_CHECKS,
 )

@@ -21,6 +21,7 @@ __all__ = [
     "MetricsSource",
     "Objective",
     "Prometheus",
+    "PrometheusQuery",
     "Steps",
     "Study",
     "StudySpec",
@@ -141,14 +142,37 @@ class MetricsSource(StrEnum):
     LOGS = "logs"
 
 
-class Prometheus(Wire):
-    """How Prometheus is reached."""
+class PrometheusQuery(Wire):
+    """An expression in PromQL that gives a metric of trials which do not report through the harness."""
 
-    url: str = Field(
+    metric: MetricName = Field(description="Name of the metric in this study.")
+    query: str = Field(
+        min_length=1,
+        max_length=4096,
+        description="PromQL whose result has a label trial: one value a trial. Values with another study, study_uid or namespace label are left out; a label attempt tells attempts apart.",
+    )
+
+
+class Prometheus(Wire):
+    """How Prometheus is reached and asked."""
+
+    url: str | None = Field(
+        default=None,
         min_length=1,
         max_length=2048,
         pattern=r"^https?://",
-        description="Address of the Prometheus API, http://prometheus.monitoring:9090.",
+        description="Address of the Prometheus API, http://prometheus.monitoring:9090. Default: the one that the operator was installed with.",
+    )
+    queries: list[PrometheusQuery] = Field(
+        default_factory=list,
+        max_length=16,
+        description="Metrics by PromQL, for images without the harness. With them the harness' own series are not read.",
+    )
+    step_query: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=4096,
+        description="PromQL that gives the step of each trial, as queries give metrics. Without it each change of a value counts as the next step.",
     )
 
 
