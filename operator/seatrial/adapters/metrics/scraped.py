@@ -30,7 +30,7 @@ class Scrape:
     Attributes:
         step: Training progress, None when the trial tells none.
         metrics: Newest value by metric.
-        rungs: Value by metric and rung.
+        rungs: Value by metric and rung; those that an earlier scrape showed alike may be left out.
         heartbeat: Unix time of the trial's last report in seconds, None when it tells none.
     """
 
@@ -62,7 +62,8 @@ class ScrapedTrial:
         self.restarts = 0
         self._step: int | None = None
         self._values: Mapping[str, float] = {}
-        self._rungs: dict[tuple[str, int], float] = {}
+        self._shown: dict[tuple[str, int], float] = {}
+        self._taken: dict[tuple[str, int], float] = {}
 
     def take(self, attempt: int, scrape: Scrape) -> bool:
         """Take the next scrape in order of time; return whether the curves may have changed.
@@ -73,12 +74,12 @@ class ScrapedTrial:
             return False
         if attempt > self.attempt:
             self.attempt = attempt
-            self._step, self._values, self._rungs = None, {}, {}
+            self._step, self._values, self._shown, self._taken = None, {}, {}, {}
         step = scrape.step if scrape.step is not None else self._count_step(scrape.metrics)
         if self._step is not None and step < self._step:
             # Trained again from a checkpoint: what the trial still shows of later rungs is of the time before.
             self.restarts += 1
-            self._rungs = {key: value for key, value in self._rungs.items() if key[1] < step}
+            self._taken = {key: value for key, value in self._taken.items() if key[1] < step}
         told = self._take_rungs(step, scrape.rungs)
         moved = step != self._step
         for name, value in scrape.metrics.items():
@@ -108,16 +109,17 @@ class ScrapedTrial:
         return (self._step or 0) + changed
 
     def _take_rungs(self, step: int, rungs: Mapping[tuple[str, int], float]) -> bool:
-        # A rung beyond the step was told while the scrape was being written, or before a restart: the next scrape shows which.
+        for key, value in rungs.items():
+            if key in self._shown or len(self._shown) < MOST_RUNG_VALUES:
+                self._shown[key] = value
+        # A rung beyond the step was told while the scrape was being written, or before a restart: a later scrape shows which.
         fresh = [
             (rung, name, value)
-            for (name, rung), value in rungs.items()
-            if rung <= step and not _same(self._rungs.get((name, rung)), value)
+            for (name, rung), value in self._shown.items()
+            if rung <= step and not _same(self._taken.get((name, rung)), value)
         ]
         for rung, name, value in sorted(fresh, key=lambda item: item[:2]):
-            if len(self._rungs) >= MOST_RUNG_VALUES and (name, rung) not in self._rungs:
-                continue
-            self._rungs[name, rung] = value
+            self._taken[name, rung] = value
             self._table.add(name, rung, value)
         return bool(fresh)
 

@@ -1,0 +1,261 @@
+"""``metrics.source: prometheus``: all curves of a study by one question to Prometheus.
+
+An instant query with a range selector gives raw samples, no resampling. Only what is new is asked for; what is asked twice counts
+once. After a restart everything is read again from where the trials' stories begin, in pieces. An answer that is too large is asked
+for in smaller parts. Whatever goes wrong is a word for a condition: a study goes on without curves, and nothing is lost.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from seatrial.adapters.metrics.background import Background
+from seatrial.adapters.metrics.fetching import Fetcher
+from seatrial.adapters.metrics.joining import Timed, join_scrapes
+from seatrial.adapters.metrics.prometheus_api import Found, PrometheusApi, PrometheusError, TooMuch
+from seatrial.adapters.metrics.promql import evaluate, raw_samples
+from seatrial.adapters.metrics.reach import Reach, Window, plan_windows
+from seatrial.adapters.metrics.stories import Stories
+from seatrial.api.study import Study, StudySpec
+from seatrial.decide.attempts import Attempt, Phase
+from seatrial.decide.curves import Curves
+from seatrial.decide.rules import rungs
+from seatrial.decide.snapshot import parse_time
+from seatrial.errors import TransientError
+from seatrial.ports import Clock, Degraded
+
+__all__ = ["Polling", "PrometheusSource"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Polling:
+    """How often and how long.
+
+    Attributes:
+        every_seconds: Time between two questions.
+        slowest_seconds: Longest time between two, while it does not answer.
+        scrape_seconds: Time between two scrapes of Prometheus, at most.
+        timeout_seconds: How long one question may take.
+        patience_seconds: How long one reading waits for the answer; after that it goes on behind.
+        questions: Most questions of one poll; the rest is asked by the next one.
+        grace_seconds: How long a running trial may be unknown to Prometheus before a condition says so.
+        hold_seconds: How long the end of a trial whose only result is in Prometheus waits for it to answer.
+    """
+
+    every_seconds: float = 5.0
+    slowest_seconds: float = 60.0
+    scrape_seconds: float = 15.0
+    timeout_seconds: float = 10.0
+    patience_seconds: float = 1.0
+    questions: int = 64
+    grace_seconds: float = 90.0
+    hold_seconds: float = 30.0
+
+
+class PrometheusSource:
+    """A :class:`~seatrial.ports.MetricSource` for one study.
+
+    Args:
+        fetcher: Asks.
+        clock: The time.
+        default_url: The Prometheus of studies that name none; None when there is none either.
+        polling: How often and how long.
+        find_rungs: Steps whose values must be exact, by specification.
+    """
+
+    def __init__(
+        self,
+        *,
+        fetcher: Fetcher,
+        clock: Clock,
+        default_url: str | None = None,
+        polling: Polling | None = None,
+        find_rungs: Callable[[StudySpec], Sequence[int]] = rungs,
+    ) -> None:
+        self._fetcher, self._clock, self._default_url = fetcher, clock, default_url
+        self._polling = polling or Polling()
+        self._stories = Stories(find_rungs)
+        self._reaches: dict[str, Reach] = {}
+        self._attempts: Mapping[str, Attempt] = {}
+        self._behind = Background()
+        self._due: datetime | None = None
+        self._failures = 0
+        self._trouble: Degraded | None = None
+        self._left = 0
+
+    async def read(self, study: Study, attempts: Mapping[str, Attempt]) -> Mapping[str, Curves]:
+        """Return the curves so far, after asking Prometheus when it is time to.
+
+        Raises:
+            TransientError: If a trial has ended whose result is nowhere but in Prometheus, which does not answer. Not raised any
+                more some time after the trial's end.
+        """
+        if self._stories.prepare(study, attempts):
+            self._reaches.clear()
+            self._due = None
+        self._attempts = attempts
+        self._list_reaches(study, attempts)
+        now = self._clock.now()
+        owing = self._owing(study)
+        due = bool(self._reaches) and (self._due is None or self._due <= now or (bool(owing) and not self._failures))
+        patience = self._polling.timeout_seconds if owing else self._polling.patience_seconds
+        await self._behind.run((lambda: self._poll(study)) if due else None, patience)
+        self._hold(self._owing(study))
+        return self._stories.build()
+
+    def due_at(self) -> datetime | None:
+        """Return when reading again makes sense, None when nothing runs."""
+        return self._due if self._reaches else None
+
+    def degraded(self) -> Degraded | None:
+        """Return what was wrong with the last question, or which trials Prometheus does not know."""
+        return self._trouble or self._unheard()
+
+    async def close(self) -> None:
+        """Give up what goes on."""
+        await self._behind.close()
+
+    # ---- what is to be read ----------------------------------------------------------------------------------------
+
+    def _list_reaches(self, study: Study, attempts: Mapping[str, Attempt]) -> None:
+        for name in self._reaches.keys() - attempts.keys():
+            del self._reaches[name]
+        for name, attempt in attempts.items():
+            if name not in self._reaches and (attempt.started_at is not None or attempt.number > 0):
+                self._reaches[name] = Reach(until=_beginning(study, attempt, self._clock.now()).timestamp())
+
+    def _owing(self, study: Study) -> list[Attempt]:
+        """Return ended attempts that owe a result which only Prometheus may have, not asked for since their end."""
+        wanted = {objective.metric for objective in study.spec.objectives}
+        found = []
+        for name, attempt in self._attempts.items():
+            if attempt.phase is not Phase.EXITED or attempt.exit_code != 0 or attempt.finished_at is None:
+                continue
+            told = {metric.name for metric in attempt.report.metrics} if attempt.report else set()
+            reach = self._reaches.get(name)
+            if not wanted <= told and reach is not None and reach.asked < attempt.finished_at.timestamp():
+                found.append(attempt)
+        return found
+
+    def _hold(self, owing: Sequence[Attempt]) -> None:
+        now, hold = self._clock.now(), timedelta(seconds=self._polling.hold_seconds)
+        held = [a.trial for a in owing if a.finished_at is not None and now - a.finished_at < hold]
+        if held:
+            raise TransientError(
+                f"{held[0]} has ended without a termination message that names its objective, and Prometheus, which may know it, does not answer yet",
+                retry_after_seconds=self._polling.every_seconds,
+            )
+
+    # ---- asking ----------------------------------------------------------------------------------------------------
+
+    async def _poll(self, study: Study) -> None:
+        polling, now = self._polling, self._clock.now()
+        self._left = polling.questions
+        wait = polling.every_seconds
+        try:
+            await self._catch_up(self._api(study), study, now)
+        except PrometheusError as error:
+            self._failures += 1
+            wait = min(polling.every_seconds * 2 ** min(self._failures - 1, 8), polling.slowest_seconds)
+            wait = max(wait, min(error.retry_after_seconds or 0.0, polling.slowest_seconds))
+            self._trouble = error.degraded
+        else:
+            self._failures = 0
+            wait = wait if self._left > 0 else 0.0
+        self._due = self._clock.now() + timedelta(seconds=wait)
+
+    def _api(self, study: Study) -> PrometheusApi:
+        settings = study.spec.metrics.prometheus
+        url = (settings.url if settings else None) or self._default_url
+        if url is None:
+            message = "no address of a Prometheus is known; set spec.metrics.prometheus.url"
+            raise PrometheusError("PrometheusNotNamed", message)
+        return PrometheusApi(url, self._fetcher, timeout_seconds=self._polling.timeout_seconds)
+
+    async def _catch_up(self, api: PrometheusApi, study: Study, now: datetime) -> None:
+        self._trouble = None
+        waiting = list(plan_windows(self._reaches, now.timestamp(), interval=self._polling.scrape_seconds))
+        while waiting and self._left > 0:
+            self._left -= 1
+            window = waiting.pop(0)
+            try:
+                found, scrapes = await self._ask(api, study, window)
+            except TooMuch as error:
+                parts = window.halves(sorted(self._reaches), 4 * self._polling.scrape_seconds)
+                if parts is None:
+                    self._exclude(window, error)
+                else:
+                    waiting[:0] = parts
+                continue
+            self._take(window, scrapes, now.timestamp(), whole=not found.warnings)
+            if found.warnings:
+                self._trouble = Degraded(
+                    reason="PrometheusAnswerPartial", message=f"{api.url} warns: {found.warnings[0]}"
+                )
+
+    async def _ask(self, api: PrometheusApi, study: Study, window: Window) -> tuple[Found, list[Timed]]:
+        settings = study.spec.metrics.prometheus
+        if settings and settings.queries:
+            return await evaluate(api, study, window, self._attempts, self._polling.every_seconds)
+        found = await api.query(raw_samples(study, window), time=None if window.present else window.end)
+        return found, list(join_scrapes(found.series, self._newest))
+
+    def _newest(self, trial: str, attempt: int) -> float:
+        reach = self._reaches.get(trial)
+        return float("inf") if reach is None else reach.newest.get(attempt, float("-inf"))
+
+    def _take(self, window: Window, scrapes: Sequence[Timed], now: float, *, whole: bool) -> None:
+        for timed in scrapes:
+            reach = self._reaches.get(timed.trial)
+            if reach is None or timed.time <= reach.newest.get(timed.attempt, float("-inf")):
+                continue
+            reach.newest[timed.attempt] = timed.time
+            reach.heard = now
+            self._stories.take(timed.trial, timed.attempt, timed.scrape)
+        for name in self._reaches if window.trials is None else window.trials:
+            reach = self._reaches.get(name)
+            # Of a trial that the window does not touch, nothing was read.
+            if reach is None or reach.excluded or window.start > reach.until:
+                continue
+            if window.present:
+                reach.asked = now
+            # What an incomplete answer lacks may come later: it is asked for again, but not for ever.
+            if whole or window.end - reach.until > 300:
+                reach.until, reach.warm = max(reach.until, window.end), True
+
+    def _exclude(self, window: Window, error: TooMuch) -> None:
+        for name in window.trials or ():
+            if name in self._reaches:
+                self._reaches[name].excluded = True
+        self._trouble = error.degraded
+
+    def _unheard(self) -> Degraded | None:
+        now, names = self._clock.now(), []
+        for name, reach in self._reaches.items():
+            attempt = self._attempts.get(name)
+            if reach.excluded:
+                return Degraded(
+                    reason="TooManySeries",
+                    message=f"{name} has more series than can be read; it is not stopped early. Let it report fewer metrics",
+                )
+            if attempt is None or attempt.phase is not Phase.RUNNING or attempt.started_at is None:
+                continue
+            last = attempt.started_at.timestamp() if reach.heard is None else reach.heard
+            if now.timestamp() - last > self._polling.grace_seconds:
+                names.append(name)
+        if not names:
+            return None
+        return Degraded(
+            reason="PrometheusHasNoSamples",
+            message=f"Prometheus answers, but has nothing new of {len(names)} running trials, such as {names[0]}: is it set up to scrape them, "
+            "do they serve /metrics, and do they report? They run on, but are not stopped early",
+        )
+
+
+def _beginning(study: Study, attempt: Attempt, now: datetime) -> datetime:
+    """Return where a trial's story begins: earlier attempts belong to it."""
+    if attempt.number == 0:
+        return attempt.started_at or now
+    status = study.status
+    started = (status.start_time if status else None) or study.metadata.creation_timestamp
+    return parse_time(started) if started else attempt.started_at or now
