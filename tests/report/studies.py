@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from seatrial.api.conditions import Condition, StudyReason, TrialReason
-from seatrial.api.meta import Metadata
+from seatrial.api.meta import Metadata, StudyMetadata
 from seatrial.api.study import Study, StudySpec, StudyStatus
 from seatrial.api.trial import (
     AttemptRecord,
@@ -78,7 +78,7 @@ def a_study(
     return Study(
         api_version="seatrial.dev/v1alpha1",
         kind="Study",
-        metadata=Metadata(name=name),
+        metadata=StudyMetadata(name=name),
         spec=spec or a_spec(),
         status=StudyStatus(
             conditions=conditions,

@@ -11,6 +11,7 @@ import pytest
 
 from report.studies import START, a_spec, a_study, a_trial, digits_study, two_objectives
 from seatrial.api.conditions import StudyReason, TrialReason
+from seatrial.api.study import Best, StudyStatus
 from seatrial.report import build_view, render_html
 from seatrial.report.embed import pack, to_json
 
@@ -237,6 +238,25 @@ def test_the_winner_is_shown_with_its_parameters_its_checkpoint_and_how_to_get_i
         "digits-0",
         "<dt>optimizer</dt><dd>adamw</dd>",
         "/data/digits-0/step-27",
-        "seatrial export --best",
+        "seatrial export digits --best",
     ):
         assert words in result
+
+
+def test_a_winner_that_is_not_the_best_measured_trial_is_explained():
+    study, trials, curves, now = digits_study(30)
+    completed = [trial for trial in trials if trial.status.conditions[0].reason == "Completed"]
+    worst, *_, best = sorted(completed, key=lambda trial: trial.status.observation.values[0])
+
+    def chosen(trial):
+        choice = Best(
+            trial=trial.metadata.name,
+            index=trial.spec.index,
+            values=trial.status.observation.values,
+            assignment=trial.spec.assignment,
+        )
+        status = (study.status or StudyStatus()).model_copy(update={"best": choice})
+        return render_html(build_view(study.model_copy(update={"status": status}), trials, curves, now))
+
+    assert "takes that for luck" in chosen(worst)
+    assert "takes that for luck" not in chosen(best)

@@ -112,7 +112,20 @@ def _winner(view: StudyView) -> str:
         f"<h2>{'Leader so far' if view.running else 'Winner'}</h2>"
         f'<p class="value"><b>{format_number(trial.values[0], digits=5)}</b> {escape(objective.metric)}</p>'
         f'<p class="aid"><button class="link" data-trial="{trial.index}">{escape(trial.name)}</button>{at}; suggested by {escape(trial.origin)}.{early}{target}</p>'
-        f"{_parameters(view, trial)}{_checkpoint(trial)}{_command(f'seatrial export {view.name} --best')}"
+        f"{_rival(view, trial)}{_parameters(view, trial)}{_checkpoint(trial)}{_command(f'seatrial export {view.name} --best')}"
+    )
+
+
+def _rival(view: StudyView, winner: TrialView) -> str:
+    """Name the trial with a better measured value that the algorithm did not choose, if there is one."""
+    same = [trial for trial in view.trials if trial.eligible and trial.state is winner.state]
+    best = min(same, key=lambda trial: (trial.losses[0], trial.index), default=winner)
+    if best.losses[0] >= winner.losses[0]:
+        return ""
+    return (
+        f'<p class="note">The best measured value is {format_number(best.values[0], digits=5)} of '
+        f'<button class="link" data-trial="{best.index}">{escape(best.name)}</button>; by its model of all trials '
+        "the algorithm takes that for luck and expects more of the winner.</p>"
     )
 
 
