@@ -79,6 +79,7 @@ class PrometheusSource:
         self._attempts: Mapping[str, Attempt] = {}
         self._behind = Background()
         self._due: datetime | None = None
+        self._polled: datetime | None = None
         self._failures = 0
         self._trouble: Degraded | None = None
         self._left = 0
@@ -97,7 +98,7 @@ class PrometheusSource:
         self._list_reaches(study, attempts)
         now = self._clock.now()
         owing = self._owing(study)
-        due = bool(self._reaches) and (self._due is None or self._due <= now or (bool(owing) and not self._failures))
+        due = bool(self._reaches) and (self._due is None or self._due <= now or (bool(owing) and self._may_retry(now)))
         patience = self._polling.timeout_seconds if owing else self._polling.patience_seconds
         await self._behind.run((lambda: self._poll(study)) if due else None, patience)
         self._hold(self._owing(study))
@@ -137,6 +138,11 @@ class PrometheusSource:
                 found.append(attempt)
         return found
 
+    def _may_retry(self, now: datetime) -> bool:
+        """Whether an ended trial is reason enough to ask before it is due."""
+        rest = timedelta(seconds=self._polling.every_seconds)
+        return not self._failures or self._polled is None or now - self._polled >= rest
+
     def _hold(self, owing: Sequence[Attempt]) -> None:
         now, hold = self._clock.now(), timedelta(seconds=self._polling.hold_seconds)
         held = [a.trial for a in owing if a.finished_at is not None and now - a.finished_at < hold]
@@ -153,7 +159,8 @@ class PrometheusSource:
         self._left = polling.questions
         wait = polling.every_seconds
         try:
-            await self._catch_up(self._api(study), study, now)
+            # The trouble of before stands until it is known to be over: a condition must not flicker.
+            self._trouble = await self._catch_up(self._api(study), study, now)
         except PrometheusError as error:
             self._failures += 1
             wait = min(polling.every_seconds * 2 ** min(self._failures - 1, 8), polling.slowest_seconds)
@@ -161,8 +168,9 @@ class PrometheusSource:
             self._trouble = error.degraded
         else:
             self._failures = 0
-            wait = wait if self._left > 0 else 0.0
-        self._due = self._clock.now() + timedelta(seconds=wait)
+            wait = wait if self._left > 0 else min(1.0, wait)
+        self._polled = self._clock.now()
+        self._due = self._polled + timedelta(seconds=wait)
 
     def _api(self, study: Study) -> PrometheusApi:
         settings = study.spec.metrics.prometheus
@@ -172,26 +180,28 @@ class PrometheusSource:
             raise PrometheusError("PrometheusNotNamed", message)
         return PrometheusApi(url, self._fetcher, timeout_seconds=self._polling.timeout_seconds)
 
-    async def _catch_up(self, api: PrometheusApi, study: Study, now: datetime) -> None:
-        self._trouble = None
+    async def _catch_up(self, api: PrometheusApi, study: Study, now: datetime) -> Degraded | None:
+        """Ask until all is read or enough was asked; return what the answers lack."""
+        trouble = None
         waiting = list(plan_windows(self._reaches, now.timestamp(), interval=self._polling.scrape_seconds))
         while waiting and self._left > 0:
             self._left -= 1
             window = waiting.pop(0)
+            if window.trials and any(self._reaches[n].excluded for n in window.trials if n in self._reaches):
+                continue
             try:
                 found, scrapes = await self._ask(api, study, window)
             except TooMuch as error:
                 parts = window.halves(sorted(self._reaches), 4 * self._polling.scrape_seconds)
                 if parts is None:
-                    self._exclude(window, error)
+                    trouble = self._exclude(window, error)
                 else:
                     waiting[:0] = parts
                 continue
             self._take(window, scrapes, now.timestamp(), whole=not found.warnings)
             if found.warnings:
-                self._trouble = Degraded(
-                    reason="PrometheusAnswerPartial", message=f"{api.url} warns: {found.warnings[0]}"
-                )
+                trouble = Degraded(reason="PrometheusAnswerPartial", message=f"{api.url} warns: {found.warnings[0]}")
+        return trouble
 
     async def _ask(self, api: PrometheusApi, study: Study, window: Window) -> tuple[Found, list[Timed]]:
         settings = study.spec.metrics.prometheus
@@ -223,11 +233,11 @@ class PrometheusSource:
             if whole or window.end - reach.until > 300:
                 reach.until, reach.warm = max(reach.until, window.end), True
 
-    def _exclude(self, window: Window, error: TooMuch) -> None:
+    def _exclude(self, window: Window, error: TooMuch) -> Degraded:
         for name in window.trials or ():
             if name in self._reaches:
                 self._reaches[name].excluded = True
-        self._trouble = error.degraded
+        return error.degraded
 
     def _unheard(self) -> Degraded | None:
         now, names = self._clock.now(), []

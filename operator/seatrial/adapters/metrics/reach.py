@@ -85,6 +85,9 @@ def plan_windows(reaches: Mapping[str, Reach], now: float, *, interval: float) -
         start = min(warm.values()) - 2 * interval
         whole = len(readable) == len(reaches)
         yield Window(trials=None if whole else tuple(sorted(warm)), start=start, end=now, present=True)
+        if whole:
+            # A trial whose story began since then is part of that question.
+            warm |= {name: reach.until for name, reach in readable.items() if reach.until >= start}
     cold = sorted((reach.until, name) for name, reach in readable.items() if name not in warm)
     for place in range(0, len(cold), _TRIALS_AT_ONCE):
         group = cold[place : place + _TRIALS_AT_ONCE]
