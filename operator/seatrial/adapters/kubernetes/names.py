@@ -1,0 +1,43 @@
+"""The names that Seatrial uses on objects of a cluster."""
+
+from seatrial.api.base import GROUP
+
+__all__ = [
+    "ANNOTATION_PATH",
+    "ANNOTATION_PORT",
+    "ANNOTATION_SCRAPE",
+    "CHECKPOINTS",
+    "FINALIZER",
+    "LABEL_ATTEMPT",
+    "LABEL_STUDY",
+    "LABEL_STUDY_UID",
+    "LABEL_TRIAL",
+    "METRICS_PORT",
+    "METRICS_PORT_NAME",
+    "build_pod_name",
+]
+
+LABEL_STUDY = f"{GROUP}/study"
+LABEL_STUDY_UID = f"{GROUP}/study-uid"
+LABEL_TRIAL = f"{GROUP}/trial"
+LABEL_ATTEMPT = f"{GROUP}/attempt"
+
+FINALIZER = f"{GROUP}/result-tracking"
+"""Keeps a Pod until its result is stored in its Trial."""
+
+ANNOTATION_SCRAPE = "prometheus.io/scrape"
+ANNOTATION_PORT = "prometheus.io/port"
+ANNOTATION_PATH = "prometheus.io/path"
+
+METRICS_PORT = 9464
+"""Where a trial serves its metrics unless its template says otherwise: the port that exporters of OpenTelemetry use."""
+
+METRICS_PORT_NAME = "metrics"
+
+CHECKPOINTS = "checkpoints"
+"""A volume of this name in the template, mounted by the training container, holds the checkpoints of all trials."""
+
+
+def build_pod_name(trial: str, attempt: int) -> str:
+    """Return the name of an attempt's Pod."""
+    return f"{trial}-{attempt}"
