@@ -41,12 +41,12 @@ def test_slope_of_the_log_of_the_improvement_is_that_of_finite_differences(z):
     assert log_improvement(np.array([z]))[1][0] == pytest.approx((up - down) / (2 * step), rel=1e-5)
 
 
-def an_acquisition(space, *, additive=False, limited=False, seeking=True, pull=0.1, seed=0):
+def an_acquisition(space, *, limited=False, seeking=True, pull=0.1, seed=0):
     """An acquisition function on a few random observations with two trials running."""
     encoding, rng = Encoding(space), np.random.default_rng(seed)
     features = Features(encoding)
     F = features(all_over(encoding, 12, rng))
-    kernel = Kernel(encoding.width, features.owner, additive)
+    kernel = Kernel(encoding.width, features.owner)
     hyper = kernel.hyper(kernel.prior_mean)
     model = condition(kernel, hyper, F[:10], rng.normal(size=10))
     other = condition(kernel, hyper, F[:10], rng.normal(size=10))
@@ -64,7 +64,7 @@ def an_acquisition(space, *, additive=False, limited=False, seeking=True, pull=0
 @pytest.mark.parametrize("space", [MIXED, BRANCHES], ids=["mixed", "branches"])
 @pytest.mark.parametrize(
     "options",
-    [{}, {"additive": True}, {"limited": True}, {"limited": True, "seeking": False}, {"pull": 3.0}],
+    [{}, {"limited": True}, {"limited": True, "seeking": False}, {"pull": 3.0}],
     ids=str,
 )
 def test_gradient_is_that_of_finite_differences(space, options):

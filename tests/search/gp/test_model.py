@@ -10,22 +10,21 @@ from seatrial.search.gp.candidates import all_over
 from seatrial.search.gp.encoding import Encoding
 from seatrial.search.gp.features import Features
 from seatrial.search.gp.fitting import NUGGET, Objective, fit
-from seatrial.search.gp.kernel import Hyper, Kernel, matern52, matern52_slope
+from seatrial.search.gp.kernel import Hyper, Kernel, matern52, matern52_slope, matern52_with_slope
 from seatrial.search.gp.linear import factor, inverse
 from seatrial.search.gp.posterior import condition
 
-both_kernels = pytest.mark.parametrize("additive", [False, True], ids=["long range", "additive"])
-LINE = Kernel(1, np.array([0]), additive=False)
-# Pure Matern without noise: the second term is switched off.
-PLAIN = Hyper(weights=np.array([1.0]), noise=0.0, detail=1.0, second=0.0, shape=1.0)
+LINE = Kernel(1, np.array([0]))
+# Pure Matern without noise: the broad term is switched off.
+PLAIN = Hyper(weights=np.array([1.0]), noise=0.0, detail=1.0, broad=0.0, reach=1.0)
 
 
-def a_model(additive, points=30):
+def a_model(points=30):
     encoding = Encoding(MIXED)
     features = Features(encoding)
     rng = np.random.default_rng(0)
     F = features(all_over(encoding, points, rng))
-    return Kernel(encoding.width, features.owner, additive), features, F, rng
+    return Kernel(encoding.width, features.owner), features, F, rng
 
 
 def naive_covariance(kernel, hyper, F):
@@ -37,11 +36,7 @@ def naive_covariance(kernel, hyper, F):
             squares = (F[a] - F[b]) ** 2
             D = np.array([squares[kernel.owner == j].sum() for j in range(kernel.width)])
             r2 = hyper.weights @ D
-            if kernel.additive:
-                second = np.mean([matern(hyper.shape * w * d) for w, d in zip(hyper.weights, D, strict=True)])
-            else:
-                second = math.exp(-0.5 * hyper.shape * r2)
-            K[a, b] = hyper.detail * matern(r2) + hyper.second * second
+            K[a, b] = hyper.detail * matern(r2) + hyper.broad * math.exp(-0.5 * hyper.reach * r2)
     return K
 
 
@@ -71,11 +66,11 @@ def test_slope_of_matern_is_that_of_finite_differences_and_finite_at_zero():
 
     np.testing.assert_allclose(matern52_slope(r2), numeric, rtol=1e-6)
     assert matern52_slope(np.array([0.0]))[0] == pytest.approx(-5 / 6)
+    np.testing.assert_allclose(matern52_with_slope(r2), [matern52(r2), matern52_slope(r2)])
 
 
-@both_kernels
-def test_covariance_is_that_of_the_formulas_and_positive_definite(additive):
-    kernel, _, F, rng = a_model(additive)
+def test_covariance_is_that_of_the_formulas_and_positive_definite():
+    kernel, _, F, rng = a_model()
     hyper = kernel.hyper(kernel.prior_mean + rng.normal(size=len(kernel.prior_mean)) * 0.3)
 
     K = kernel.cross(hyper, F, F)
@@ -85,9 +80,8 @@ def test_covariance_is_that_of_the_formulas_and_positive_definite(additive):
     assert K[0, 0] == pytest.approx(hyper.variance)
 
 
-@both_kernels
-def test_gradient_of_the_covariance_is_that_of_finite_differences(additive):
-    kernel, _, F, rng = a_model(additive)
+def test_gradient_of_the_covariance_is_that_of_finite_differences():
+    kernel, _, F, rng = a_model()
     hyper = kernel.hyper(kernel.prior_mean)
     moving, U = F[:4] + 0.1 * rng.random((4, F.shape[1])), rng.normal(size=(4, len(F)))
     numeric = np.empty_like(moving)
@@ -100,9 +94,8 @@ def test_gradient_of_the_covariance_is_that_of_finite_differences(additive):
     np.testing.assert_allclose(kernel.pull_back(hyper, moving, F, U), numeric, rtol=1e-5, atol=1e-6)
 
 
-@both_kernels
-def test_objective_of_the_fit_is_likelihood_plus_prior_and_its_gradient_that_of_finite_differences(additive):
-    kernel, features, F, rng = a_model(additive)
+def test_objective_of_the_fit_is_likelihood_plus_prior_and_its_gradient_that_of_finite_differences():
+    kernel, features, F, rng = a_model()
     t = rng.normal(size=len(F))
     objective = Objective(kernel, features.distances(F), t)
     theta = kernel.prior_mean + rng.normal(size=len(kernel.prior_mean)) * 0.3
@@ -120,9 +113,8 @@ def test_objective_of_the_fit_is_likelihood_plus_prior_and_its_gradient_that_of_
     np.testing.assert_allclose(gradient, numeric, rtol=1e-5, atol=1e-5)
 
 
-@both_kernels
-def test_fit_ends_no_worse_than_its_starts_and_inside_its_box(additive):
-    kernel, features, F, rng = a_model(additive)
+def test_fit_ends_no_worse_than_its_starts_and_inside_its_box():
+    kernel, features, F, rng = a_model()
     objective = Objective(kernel, features.distances(F), rng.normal(size=len(F)))
 
     theta = fit(kernel, objective.D, objective.t, iterations=40)
@@ -138,7 +130,7 @@ def test_fit_finds_out_which_parameter_matters():
     features = Features(encoding)
     X = all_over(encoding, 40, np.random.default_rng(1))
     t = np.sin(6 * X[:, 0])
-    kernel = Kernel(encoding.width, features.owner, additive=False)
+    kernel = Kernel(encoding.width, features.owner)
 
     theta = fit(kernel, features.distances(features(X)), (t - t.mean()) / t.std(), iterations=40)
 
@@ -173,7 +165,7 @@ def test_a_running_trial_takes_away_the_doubt_about_its_place_and_leaves_the_mea
 
 
 def test_running_trials_raise_no_variance_anywhere():
-    kernel, _, F, rng = a_model(additive=False)
+    kernel, _, F, rng = a_model()
     model = condition(kernel, kernel.hyper(kernel.prior_mean), F[:20], rng.normal(size=20))
 
     sampled = model.with_pending(F[20:24], rng.standard_normal((4, 8)))

@@ -1,6 +1,6 @@
 """Bayesian optimisation with Gaussian processes.
 
-After an initial design, each suggestion is the point of the highest expected improvement under one of several models of the
+After an initial design, each suggestion is the point of the highest expected improvement under one of two models of the
 objective, which take turns: they disagree on how much of the bad half of the landscape is worth modelling, and neither is right
 on all problems. Failed trials count as the worst value seen; running ones are sampled from the model; constraints multiply the
 improvement by the probability that they are kept.
@@ -21,9 +21,10 @@ from seatrial.search.gp.candidates import all_over
 from seatrial.search.gp.design import design_length, design_point
 from seatrial.search.gp.encoding import Array, Encoding
 from seatrial.search.gp.features import Features
-from seatrial.search.gp.models import FORMS, JUDGES, Form, Models, Observations
+from seatrial.search.gp.models import TURNS, Models, Observations
 from seatrial.search.gp.optimise import apart_first, most_promising
 from seatrial.search.gp.posterior import Posterior
+from seatrial.search.gp.targets import Shape
 from seatrial.search.recommend import recommend_best
 from seatrial.search.space import Assignment, Key, SearchSpace
 from seatrial.search.turns import ask_in_turn
@@ -44,7 +45,6 @@ class Gp:
     seed: int
     startup_trials: int | None
     default_pull: float
-    forms: tuple[Form, ...] = FORMS
 
     def ask(self, history: History, count: int) -> Ask:
         """Return *count* suggestions."""
@@ -66,8 +66,8 @@ class Gp:
         F = self._models.features(self._encoding.encode(trial.assignment for trial in candidates))
         observations = Observations.of(trials)
         total = np.zeros(len(candidates))
-        for form in JUDGES:
-            mean = self._models.objective(form, observations).mean(F)[:, 0]
+        for shape in TURNS:
+            mean = self._models.objective(shape, observations).mean(F)[:, 0]
             total += np.searchsorted(np.sort(mean), mean)
         return candidates[int(np.argmin(total))].index
 
@@ -89,16 +89,16 @@ class Gp:
         elif len(history.evaluated) < _LEAST_OBSERVED:
             candidates, detail = iter([self.space.sample(rng)]), "drawn at random until three trials have finished"
         else:
-            form = self.forms[index % len(self.forms)]
-            candidates = self._modelled(history, form, rng)
-            detail = f"{form.shape} model of {len(history.evaluated)} trials"
+            shape = TURNS[index % len(TURNS)]
+            candidates = self._modelled(history, shape, rng)
+            detail = f"{shape} model of {len(history.evaluated)} trials"
         found = unseen(self.space, used, candidates, rng)
         return found if isinstance(found, Exhausted) else Suggestion(assignment=found, algorithm="gp", detail=detail)
 
-    def _modelled(self, history: History, form: Form, rng: np.random.Generator) -> Iterator[Assignment]:
+    def _modelled(self, history: History, shape: Shape, rng: np.random.Generator) -> Iterator[Assignment]:
         """Yield assignments in the order of what they promise."""
         observations, index = Observations.of(history.evaluated), history.next_index
-        model = self._models.objective(form, observations)
+        model = self._models.objective(shape, observations)
         rows = self._models.rows(observations)
         X = self._models.encode(observations, rows)
         trials = [history.evaluated[int(i)] for i in rows]

@@ -8,7 +8,7 @@ Notation, used in all modules of this package:
     t: standardised targets, shape (n,), minimised.
     theta: logarithms of the kernel's hyper-parameters, see :mod:`.kernel`.
 
-Modules: ``encoding`` (assignments <-> X), ``features`` (X -> F), ``kernel``, ``fitting`` (theta), ``posterior``, ``targets`` (values -> t),
-``acquisition`` (what a point promises), ``candidates`` and ``optimise`` (the point that promises most), ``design`` (the first
-points), ``models`` (which model when, what may be remembered).
+Modules: ``encoding`` (assignments <-> X), ``features`` (X -> F), ``kernel``, ``linear`` (Cholesky), ``fitting`` (theta), ``posterior``,
+``targets`` (values -> t), ``models`` (which model when, what may be remembered), ``design`` (the first points), ``branches`` (neglected
+ones), ``acquisition`` (what a point promises), ``candidates`` and ``optimise`` (the point that promises most).
 """

@@ -12,7 +12,7 @@ from seatrial.search.gp.encoding import Array, Encoding
 __all__ = ["due_branch"]
 
 EVERY = 5
-"""Every so many turns one is spent on a neglected branch; odd, so that both models get such turns."""
+"""Every so many turns one is spent on a neglected branch; no multiple of the number of models, so that all get such turns."""
 
 # Beyond this many values a parameter with children is a range rather than a choice between branches.
 _MOST_BRANCHES = 12

@@ -18,7 +18,7 @@ from scipy.linalg.lapack import dpotrf, dpotri
 from scipy.optimize import minimize
 
 from seatrial.search.gp.encoding import Array
-from seatrial.search.gp.kernel import Hyper, Kernel, matern52_with_slope
+from seatrial.search.gp.kernel import Kernel, matern52_with_slope
 
 __all__ = ["NUGGET", "Objective", "fit"]
 
@@ -35,7 +35,7 @@ class Objective:
     """-log posterior of theta, up to a constant, and its gradient.
 
     Attributes:
-        kernel: Form of the covariance.
+        kernel: The covariance.
         D: D_j of all pairs, shape (k, p), see :meth:`Features.distances`.
         t: Targets, shape (n,).
     """
@@ -57,10 +57,10 @@ class Objective:
         h = kernel.hyper(theta)
         r2 = h.weights @ self.D
         detail, by_r2 = matern52_with_slope(r2)
-        second, slopes = self._second(h, r2)
+        broad = h.broad * np.exp(-0.5 * h.reach * r2)
         lower, diagonal = self._places
         K = np.zeros((n, n))
-        K.ravel()[lower] = h.detail * detail + second
+        K.ravel()[lower] = h.detail * detail + broad
         K.ravel()[diagonal] = h.variance + h.noise + NUGGET
         # The lower triangle of a C-ordered matrix is the upper one of its transposed view, which LAPACK takes without a copy.
         U, failed = dpotrf(K.T, lower=0, clean=0, overwrite_a=1)
@@ -76,34 +76,16 @@ class Objective:
         value = 0.5 * float(y @ a) + 0.5 * log_det + 0.5 * n * math.log(2.0 * math.pi)
         W = (0.5 * (Ki - a[:, None] * a)).ravel()
         off, trace = 2.0 * W[lower], float(W[diagonal].sum())
-        S = off * (h.detail * by_r2)  # weighted slope by r^2
-        by_shape, more = self._second_gradient(h, r2, off, second, slopes, S)
+        weighted = off * broad
+        S = off * (h.detail * by_r2) - 0.5 * h.reach * weighted  # weighted slope by r^2
         # d weights / d log l = -2 weights
-        by_length = -2.0 * (h.weights * (self.D @ S) + more)
+        by_length = -2.0 * h.weights * (self.D @ S)
         by_detail = h.detail * (float(off @ detail) + trace)
-        by_second = float(off @ second) + trace * h.second
-        gradient = np.array([*by_length, trace * h.noise, by_detail, by_second, by_shape])
+        by_broad = float(weighted.sum()) + trace * h.broad
+        by_reach = -0.5 * h.reach * float(weighted @ r2)
+        gradient = np.array([*by_length, trace * h.noise, by_detail, by_broad, by_reach])
         z = (theta - kernel.prior_mean) / kernel.prior_sd
         return value + 0.5 * float(z @ z), gradient + z / kernel.prior_sd
-
-    def _second(self, h: Hyper, r2: Array) -> tuple[Array, Array]:
-        """Return the second term of the covariance, shape (p,), and if additive the slopes of its parts, shape (k, p)."""
-        if not self.kernel.additive:
-            return h.second * np.exp(-0.5 * h.shape * r2), r2
-        parts, slopes = matern52_with_slope((h.shape * h.weights)[:, None] * self.D)
-        return (h.second / self.kernel.width) * parts.sum(axis=0), slopes
-
-    def _second_gradient(
-        self, h: Hyper, r2: Array, off: Array, second: Array, slopes: Array, S: Array
-    ) -> tuple[float, Array]:
-        """Return what the second term adds to the derivatives by log shape and by each log weight; one of r^2 is added to *S*."""
-        if not self.kernel.additive:
-            weighted = off * second
-            S += (-0.5 * h.shape) * weighted
-            return -0.5 * h.shape * float(weighted @ r2), np.zeros(self.kernel.width)
-        scale = (h.second * h.shape / self.kernel.width) * h.weights
-        by_weight = scale * ((slopes * self.D) @ off)
-        return float(by_weight.sum()), by_weight
 
 
 def fit(kernel: Kernel, D: Array, t: Array, *, iterations: int) -> Array:

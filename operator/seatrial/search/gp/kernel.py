@@ -1,15 +1,14 @@
 """The covariance function and the prior of its hyper-parameters.
 
     r^2(x, x') = sum_j D_j(x, x') / l_j^2
-    k(x, x')   = s Matern52(r) + s_g exp(-eta r^2 / 2)                           (models with a long-range part)
-    k(x, x')   = s Matern52(r) + (s_a / k) sum_j Matern52(sqrt(kappa D_j) / l_j)   (models with an additive part)
+    k(x, x') = s Matern52(r) + s_g exp(-eta r^2 / 2)
     Matern52(r) = (1 + sqrt(5) r + 5 r^2 / 3) exp(-sqrt(5) r)                    (Rasmussen and Williams 2006, eq. 4.17)
 
 The first term follows detail; the second one the slope of the landscape as a whole, for which the first would need long length
 scales. The prior of the length scales grows with sqrt(k) (Hvarfner et al. 2024, https://arxiv.org/abs/2402.02229), without which
 everything is far from everything in many dimensions.
 
-theta = (log l_1 … log l_k, log v, log s, then log s_g, log eta, or log s_a, log kappa); v is the variance of the noise.
+theta = (log l_1 … log l_k, log v, log s, log s_g, log eta); v is the variance of the noise.
 """
 
 import math
@@ -54,35 +53,33 @@ class Hyper:
         weights: 1 / l_j^2, shape (k,).
         noise: Variance of the noise.
         detail: s.
-        second: s_g or s_a.
-        shape: eta or kappa.
+        broad: s_g.
+        reach: eta.
     """
 
     weights: Array
     noise: float
     detail: float
-    second: float
-    shape: float
+    broad: float
+    reach: float
 
     @property
     def variance(self) -> float:
         """k(x, x)."""
-        return self.detail + self.second
+        return self.detail + self.broad
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """One form of the covariance function.
+    """The covariance function on a space.
 
     Attributes:
         width: Number of free parameters, k, at least 1.
         owner: Parameter of each feature, shape (m,).
-        additive: Whether the second term is the additive one.
     """
 
     width: int
     owner: NDArray[np.int64]
-    additive: bool
 
     # ---- hyper-parameters --------------------------------------------------------------------------------------------
 
@@ -90,8 +87,7 @@ class Kernel:
     def prior_mean(self) -> Array:
         """Mean of the normal prior of theta."""
         scale = math.log(0.7) + 0.5 * math.log(self.width)
-        second = [-0.5, 0.5 * math.log(self.width)] if self.additive else [0.0, math.log(0.1)]
-        return np.array([scale] * self.width + [-5.0, -0.5, *second])
+        return np.array([scale] * self.width + [-5.0, -0.5, 0.0, math.log(0.1)])
 
     @cached_property
     def prior_sd(self) -> Array:
@@ -101,8 +97,8 @@ class Kernel:
     @cached_property
     def bounds(self) -> tuple[Array, Array]:
         """Smallest and largest theta."""
-        second = [(-8.0, 3.0), (-1.5, 4.0)] if self.additive else [(-8.0, 4.0), (math.log(0.005), math.log(0.6))]
-        box = np.array([(-4.0, 5.0)] * self.width + [(math.log(1e-6), 0.5), (-6.0, 3.0), *second])
+        others = [(math.log(1e-6), 0.5), (-6.0, 3.0), (-8.0, 4.0), (math.log(0.005), math.log(0.6))]
+        box = np.array([(-4.0, 5.0)] * self.width + others)
         return box[:, 0], box[:, 1]
 
     def starts(self) -> list[Array]:
@@ -116,21 +112,16 @@ class Kernel:
 
     def hyper(self, theta: Array) -> Hyper:
         """Return theta on its natural scales."""
-        noise, detail, second, shape = (math.exp(value) for value in theta[self.width :])
+        noise, detail, broad, reach = (math.exp(value) for value in theta[self.width :])
         weights = np.exp(-2.0 * theta[: self.width])
-        return Hyper(weights=weights, noise=noise, detail=detail, second=second, shape=shape)
+        return Hyper(weights=weights, noise=noise, detail=detail, broad=broad, reach=reach)
 
     # ---- covariance --------------------------------------------------------------------------------------------------
 
     def cross(self, hyper: Hyper, F: Array, G: Array) -> Array:
         """Return k between the points with features F (q, m) and G (n, m), shape (q, n)."""
         r2 = self._r2(hyper, F, G)
-        K: Array = hyper.detail * matern52(r2)
-        if self.additive:
-            K += (hyper.second / self.width) * sum(matern52(d) for d in self._single(hyper, F, G))
-        else:
-            K += hyper.second * np.exp(-0.5 * hyper.shape * r2)
-        return K
+        return np.asarray(hyper.detail * matern52(r2) + hyper.broad * np.exp(-0.5 * hyper.reach * r2))
 
     def pull_back(self, hyper: Hyper, F: Array, G: Array, U: Array) -> Array:
         """Return the gradient by F of sum_ij U_ij k(F_i, G_j), shape (q, m).
@@ -142,18 +133,10 @@ class Kernel:
             U: Weights, shape (q, n).
         """
         r2 = self._r2(hyper, F, G)
-        S = U * (hyper.detail * matern52_slope(r2))  # d/d(r^2), weighted
+        broad = hyper.broad * np.exp(-0.5 * hyper.reach * r2)
+        S = U * (hyper.detail * matern52_slope(r2) - 0.5 * hyper.reach * broad)  # d/d(r^2), weighted
         w = hyper.weights[self.owner]
-        if not self.additive:
-            S += U * (-0.5 * hyper.shape * hyper.second * np.exp(-0.5 * hyper.shape * r2))
-            return np.asarray(2.0 * w * (F * S.sum(axis=1, keepdims=True) - S @ G))
-        gradient: Array = 2.0 * w * (F * S.sum(axis=1, keepdims=True) - S @ G)
-        scale = hyper.shape * hyper.second / self.width
-        for j, d in enumerate(self._single(hyper, F, G)):
-            T = U * (scale * hyper.weights[j] * matern52_slope(d))
-            own = self.owner == j
-            gradient[:, own] += 2.0 * (F[:, own] * T.sum(axis=1, keepdims=True) - T @ G[:, own])
-        return np.asarray(gradient)
+        return np.asarray(2.0 * w * (F * S.sum(axis=1, keepdims=True) - S @ G))
 
     def _r2(self, hyper: Hyper, F: Array, G: Array) -> Array:
         scale = np.sqrt(hyper.weights)[self.owner]
@@ -161,15 +144,3 @@ class Kernel:
         r2 = (A * A).sum(axis=1)[:, None] + (B * B).sum(axis=1) - 2.0 * A @ B.T
         # Rounding makes tiny negative squares of nearly equal points.
         return np.asarray(np.maximum(r2, 0.0))
-
-    def _single(self, hyper: Hyper, F: Array, G: Array) -> list[Array]:
-        """Return kappa D_j / l_j^2 of each parameter, each of shape (q, n)."""
-        found = []
-        for j in range(self.width):
-            scale = math.sqrt(hyper.shape * hyper.weights[j])
-            d2 = np.zeros((len(F), len(G)))
-            for feature in np.flatnonzero(self.owner == j):
-                difference = (F[:, feature, None] - G[:, feature]) * scale
-                d2 += difference * difference
-            found.append(d2)
-        return found

@@ -6,6 +6,7 @@ Duty: from a history to posteriors. Which point follows from them is decided els
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from seatrial.search.gp.kernel import Kernel
 from seatrial.search.gp.posterior import Posterior, condition
 from seatrial.search.gp.targets import REFIT_ALWAYS, Shape, imputed, kept_rows, refit_length, signed_log, standardised
 
-__all__ = ["FORMS", "JUDGES", "Form", "Models", "Observations"]
+__all__ = ["TURNS", "Models", "Observations"]
 
 MOST_ROWS = 300
 """Trials that a model sees at most: the cost grows with the cube."""
@@ -27,29 +28,8 @@ _ITERATIONS, _ITERATIONS_LATE = 40, 15
 _REMEMBERED = 16
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Form:
-    """One of the models that take turns.
-
-    Attributes:
-        shape: Transformation of the values.
-        additive: Form of the kernel, see :class:`Kernel`.
-    """
-
-    shape: Shape
-    additive: bool
-
-
-FORMS = (
-    Form(shape=Shape.RAW, additive=False),
-    Form(shape=Shape.HALF, additive=True),
-    Form(shape=Shape.RAW, additive=True),
-    Form(shape=Shape.HALF, additive=False),
-)
-"""The models in the order of their turns."""
-
-JUDGES = (FORMS[0], FORMS[3])
-"""The models that choose the winner: the additive ones added nothing to it in measurements."""
+TURNS = (Shape.RAW, Shape.HALF)
+"""The models in the order of their turns: they differ in the targets alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +72,12 @@ class Models:
         """Return the encoded points of some trials, shape (len(rows), k)."""
         return self.encoding.encode(observations.trials[int(i)].assignment for i in rows)
 
-    def objective(self, form: Form, observations: Observations) -> Posterior:
+    def objective(self, shape: Shape, observations: Observations) -> Posterior:
         """Return the posterior of the objective's target, given at least one trial."""
         earlier = observations.first(refit_length(len(observations.trials)))
-        kernel = self._kernel(additive=form.additive)
-        theta = self._fitted(kernel, *self._seen(form, earlier), late=len(earlier.trials) > REFIT_ALWAYS)
-        F, t = self._seen(form, observations)
+        kernel = self._kernel
+        theta = self._fitted(kernel, *self._seen(shape, earlier), late=len(earlier.trials) > REFIT_ALWAYS)
+        F, t = self._seen(shape, observations)
         return condition(kernel, kernel.hyper(theta), F, t)
 
     def constraint(self, trials: Sequence[Evaluated], position: int) -> tuple[Posterior, float]:
@@ -114,20 +94,21 @@ class Models:
         centre = float(scaled.mean())
         F = self.features(self.encoding.encode(trials[int(i)].assignment for i in rows))
         t = (scaled - centre) / spread
-        kernel = self._kernel(additive=False)
+        kernel = self._kernel
         theta = self._fitted(kernel, F, t, late=len(rows) > REFIT_ALWAYS)
         return condition(kernel, kernel.hyper(theta), F, t), -centre / spread
 
-    def _seen(self, form: Form, observations: Observations) -> tuple[Array, Array]:
+    def _seen(self, shape: Shape, observations: Observations) -> tuple[Array, Array]:
         """Return features and targets of the kept trials; the transformation is that of all trials."""
         rows = self.rows(observations)
-        return self.features(self.encode(observations, rows)), standardised(observations.values, form.shape)[rows]
+        return self.features(self.encode(observations, rows)), standardised(observations.values, shape)[rows]
 
-    def _kernel(self, *, additive: bool) -> Kernel:
-        return Kernel(self.encoding.width, self.features.owner, additive)
+    @cached_property
+    def _kernel(self) -> Kernel:
+        return Kernel(self.encoding.width, self.features.owner)
 
     def _fitted(self, kernel: Kernel, F: Array, t: Array, *, late: bool) -> Array:
-        key = hashlib.blake2b(F.tobytes() + t.tobytes() + bytes([kernel.additive, late]), digest_size=16).digest()
+        key = hashlib.blake2b(F.tobytes() + t.tobytes() + bytes([late]), digest_size=16).digest()
         known = self.memory.thetas.get(key)
         if known is not None:
             return known

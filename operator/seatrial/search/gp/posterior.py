@@ -26,7 +26,7 @@ class Posterior:
     """A Gaussian process given S alternative sets of targets at the same points.
 
     Attributes:
-        kernel: Form of the covariance.
+        kernel: The covariance.
         hyper: Its hyper-parameters.
         F: Features of the points, shape (n, m).
         targets: Targets, shape (n, S).
