@@ -1,0 +1,98 @@
+"""JSON to and from an API server over one kept connection: what kubectl takes 100 ms for takes some milliseconds here."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from control_plane.access import Access
+
+__all__ = ["STUDIES", "TRIALS", "Answer", "Client"]
+
+STUDIES = "/apis/seatrial.dev/v1alpha1/namespaces/{namespace}/studies"
+TRIALS = "/apis/seatrial.dev/v1alpha1/namespaces/{namespace}/trials"
+
+_TIMEOUT_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the API server said: an HTTP status code and a JSON object."""
+
+    code: int
+    body: dict[str, Any]
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the request was carried out."""
+        return self.code < 300
+
+    @property
+    def message(self) -> str:
+        """The API server's words about a refusal."""
+        return str(self.body.get("message", ""))
+
+    @property
+    def causes(self) -> list[tuple[str, str]]:
+        """Field and message of each cause of a refusal."""
+        causes = (self.body.get("details") or {}).get("causes") or []
+        return [(cause.get("field", ""), cause.get("message", "")) for cause in causes]
+
+
+class Client:
+    """One user's connection to an API server."""
+
+    def __init__(self, access: Access) -> None:
+        """Prepare a connection; the first request opens it."""
+        context = ssl.create_default_context(cafile=str(access.authority))
+        context.load_cert_chain(str(access.certificate), str(access.key))
+        self._connection = http.client.HTTPSConnection(
+            urlsplit(access.server).netloc, context=context, timeout=_TIMEOUT_SECONDS
+        )
+
+    def request(
+        self, method: str, path: str, body: object = None, *, kind: str = "application/json", **query: str
+    ) -> Answer:
+        """Send *body* as JSON and return the answer, whatever its code.
+
+        Args:
+            method: GET, POST, PUT, PATCH or DELETE.
+            path: Absolute path of the resource.
+            body: Anything that JSON can hold.
+            kind: Content type; a patch says by it how it is meant.
+            query: Parameters of the address.
+        """
+        address = f"{path}?{urlencode(query)}" if query else path
+        headers = {"Content-Type": kind, "Accept": "application/json"}
+        self._connection.request(method, address, None if body is None else json.dumps(body), headers)
+        answer = self._connection.getresponse()
+        content = answer.read()
+        return Answer(
+            code=answer.status, body=json.loads(content) if content[:1] == b"{" else {"message": content.decode()}
+        )
+
+    def create(self, path: str, body: object, **query: str) -> Answer:
+        """Create an object as ``kubectl create`` does: unknown and doubled fields are refused."""
+        return self.request("POST", path, body, fieldValidation="Strict", **query)
+
+    def get(self, path: str, **query: str) -> Answer:
+        """Read an object, a list, or a path such as /readyz."""
+        return self.request("GET", path, **query)
+
+    def merge(self, path: str, change: object, **query: str) -> Answer:
+        """Apply a merge patch: fields given are set, null removes."""
+        return self.request(
+            "PATCH", path, change, kind="application/merge-patch+json", fieldValidation="Strict", **query
+        )
+
+    def delete(self, path: str, **query: str) -> Answer:
+        """Delete an object."""
+        return self.request("DELETE", path, **query)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
