@@ -225,8 +225,12 @@ class FakeServer:
         if metadata.get("deletionTimestamp") and (known is None or grace >= known):
             return copy.deepcopy(old)
         new = copy.deepcopy(old)
-        at = self.clock.now() + timedelta(seconds=grace)
-        new["metadata"] |= {"deletionTimestamp": write_time(at), "deletionGracePeriodSeconds": grace}
+        asked = self.clock.now()
+        if known is not None:
+            # A shorter grace period counts from the first request.
+            asked = datetime.fromisoformat(metadata["deletionTimestamp"]) - timedelta(seconds=known)
+        at = write_time(asked + timedelta(seconds=grace))
+        new["metadata"] |= {"deletionTimestamp": at, "deletionGracePeriodSeconds": grace}
         self._write(place, new, f"delete {resource.plural} {namespace}/{name}")
         return copy.deepcopy(new) if place in self._objects else None
 

@@ -1,0 +1,307 @@
+"""Scheduler and kubelet of a cluster with one node, whose containers play scripts in simulated time."""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from seatrial.adapters.kubernetes import names
+from seatrial.adapters.kubernetes.fake.server import FakeServer, write_time
+from seatrial.adapters.kubernetes.faults import Conflict, NotFound
+from seatrial.adapters.kubernetes.port import PODS, TRIALS, KubeObject, PatchKind
+from seatrial.adapters.local.memory import Script, SimulatedClock
+from seatrial.api.study import Study
+from seatrial.api.trial import Trial
+from seatrial.decide.attempts import Attempt, Report
+from seatrial.decide.curves import CurveBuilder, Curves
+
+__all__ = ["FakeKubelet"]
+
+_NODE = "node-0"
+
+
+@dataclass(slots=True)
+class _Play:
+    """One container on the stage."""
+
+    script: Script
+    grace_seconds: float
+    started_at: datetime | None = None
+    stop_at: datetime | None = None
+    ended: bool = False
+
+    def natural_end(self) -> datetime | None:
+        if self.started_at is None or math.isinf(self.script.duration_seconds):
+            return None
+        return self.started_at + timedelta(seconds=self.script.duration_seconds)
+
+    def end(self) -> datetime | None:
+        """When it ends by all that is known now."""
+        natural = self.natural_end()
+        if self.stop_at is None or natural is None:
+            return natural
+        return min(natural, self.stop_at + timedelta(seconds=min(self.script.stop_seconds, self.grace_seconds)))
+
+    def cut_short(self) -> bool:
+        """Whether it ends because it was told to."""
+        end, natural = self.end(), self.natural_end()
+        return self.stop_at is not None and end is not None and natural is not None and end < natural
+
+    def told(self, now: datetime) -> list[tuple[int, Mapping[str, float]]]:
+        """Return what it has reported until *now*."""
+        if self.started_at is None:
+            return []
+        seconds = (min(now, self.end() or now) - self.started_at).total_seconds()
+        return [(step, metrics) for at, step, metrics in self.script.curve if at <= seconds]
+
+    def exit_code(self) -> int:
+        """Return its exit code."""
+        if not self.cut_short():
+            return self.script.exit_code
+        if self.script.stop_seconds > self.grace_seconds:
+            return 137
+        return 0 if self.script.sdk else 143
+
+
+@dataclass(slots=True)
+class FakeKubelet:
+    """Runs the Pods of a fake server; also a :class:`~seatrial.ports.MetricSource` of what they report.
+
+    Attributes:
+        script: The story of an attempt.
+        capacity: Pods that may run at the same time; more of them are unschedulable, in order.
+        silent: While True, the node is cut off: nothing that happens on it is told.
+        started: (trial, attempt) of every container that was started, in order.
+        peak: Most Pods that ran at the same time.
+    """
+
+    server: FakeServer
+    clock: SimulatedClock
+    script: Callable[[Trial, int], Script]
+    capacity: int | None = None
+    silent: bool = False
+    started: list[tuple[str, int]] = field(default_factory=list)
+    peak: int = 0
+    _plays: dict[str, _Play] = field(default_factory=dict)
+    _names: dict[tuple[str, int], str] = field(default_factory=dict)
+
+    def step(self) -> None:
+        """Bring all Pods to where they are now."""
+        if self.silent:
+            return
+        now = self.clock.now()
+        for pod in self.server.all(PODS):
+            play = self._plays.get(pod["metadata"]["uid"])
+            if play is not None and play.stop_at is None and pod["metadata"].get("deletionTimestamp"):
+                play.stop_at = now
+            end = play.end() if play is not None else None
+            if play is not None and not play.ended and end is not None and end <= now:
+                self._end(pod, play, end)
+            self._confirm(pod)
+        self._schedule(now)
+
+    def next_event(self) -> datetime | None:
+        """Return when a container reports or ends next, None when nothing is coming."""
+        now, times = self.clock.now(), []
+        for play in self._plays.values():
+            end = play.end()
+            if play.ended or play.started_at is None or end is None:
+                continue
+            reports = (play.started_at + timedelta(seconds=at) for at, _, _ in play.script.curve)
+            times += [time for time in (*reports, end) if now < time <= end]
+        return min(times, default=None)
+
+    def advance(self, timeout_seconds: float) -> None:
+        """Let time pass until something happens, at most *timeout_seconds*."""
+        self.step()
+        upcoming = self.next_event()
+        seconds = timeout_seconds
+        if upcoming is not None:
+            seconds = min(seconds, (upcoming - self.clock.now()).total_seconds())
+        self.clock.advance(seconds)
+        self.step()
+
+    def evict(self, namespace: str, name: str, reason: str = "PreemptionByScheduler") -> None:
+        """Do to a Pod what the scheduler does to make room: a condition, then a deletion."""
+        found = self.server.get(PODS, namespace, name)
+        self._write(found, {"conditions": [*_conditions(found), self._disruption(reason)]})
+        self.server.delete(PODS, namespace, name)
+
+    async def read(self, study: Study, attempts: Mapping[str, Attempt]) -> Mapping[str, Curves]:
+        """Return the curves so far."""
+        found: dict[str, Curves] = {}
+        window = max(objective.window for objective in study.spec.objectives)
+        for name, attempt in attempts.items():
+            play = self._plays.get(self._names.get((name, attempt.number), ""))
+            if play is None:
+                continue
+            builders: dict[str, CurveBuilder] = {}
+            for step, metrics in play.told(self.clock.now()):
+                for metric, value in metrics.items():
+                    builders.setdefault(metric, CurveBuilder(window=window)).add(step, value)
+            found[name] = {metric: builder.build() for metric, builder in builders.items()}
+        return found
+
+    # ---- scheduling --------------------------------------------------------------------------------------------------
+
+    def _schedule(self, now: datetime) -> None:
+        pods = self.server.all(PODS)
+        running = sum(bool(pod["spec"].get("nodeName")) and not _is_over(pod) for pod in pods)
+        for pod in pods:
+            if pod["spec"].get("nodeName") or _is_over(pod) or pod["metadata"].get("deletionTimestamp"):
+                continue
+            if pod["spec"].get("schedulingGates"):
+                continue
+            if self.capacity is not None and running >= self.capacity:
+                words = f"0/1 nodes are available: 1 Insufficient {_wanted(pod)}. preemption: 0/1 nodes are available."
+                self._condition(pod, "PodScheduled", "False", "Unschedulable", words)
+            else:
+                self._begin(pod, now)
+                running += 1
+        self.peak = max(self.peak, running)
+
+    def _begin(self, pod: KubeObject, now: datetime) -> None:
+        metadata = pod["metadata"]
+        labels = metadata["labels"]
+        name, number = labels[names.LABEL_TRIAL], int(labels[names.LABEL_ATTEMPT])
+        try:
+            trial = Trial.model_validate(_without_noise(self.server.get(TRIALS, metadata["namespace"], name)))
+        except NotFound:
+            return
+        grace = float(pod["spec"].get("terminationGracePeriodSeconds", 30))
+        self._plays[metadata["uid"]] = _Play(self.script(trial, number), grace, started_at=now)
+        self._names[name, number] = metadata["uid"]
+        self.started.append((name, number))
+        bound = self.server.patch(
+            PODS, metadata["namespace"], metadata["name"], {"spec": {"nodeName": _NODE}}, kind=PatchKind.MERGE
+        )
+        scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": write_time(now)}
+        others = [held for held in _conditions(bound) if held["type"] != "PodScheduled"]
+        self._write(
+            bound,
+            {
+                "phase": "Running",
+                "podIP": "10.0.0.1",
+                "startTime": write_time(now),
+                "conditions": [*others, scheduled],
+                "containerStatuses": [
+                    {"name": container["name"], "state": {"running": {"startedAt": write_time(now)}}}
+                    for container in pod["spec"]["containers"]
+                ],
+            },
+        )
+
+    # ---- ends --------------------------------------------------------------------------------------------------------
+
+    def _end(self, pod: KubeObject, play: _Play, end: datetime) -> None:
+        play.ended = True
+        if play.script.lost and not play.cut_short():
+            status: KubeObject = {"phase": "Failed", "reason": "Evicted", "containerStatuses": None}
+            status["conditions"] = [*_conditions(pod), self._disruption("DeletionByTaintManager")]
+            self._write(pod, status)
+            return
+        code = play.exit_code()
+        reason = "Completed" if code == 0 else "Error"
+        if play.script.reason and not play.cut_short():
+            reason = play.script.reason
+        ended = {
+            "exitCode": code,
+            "reason": reason,
+            "startedAt": write_time(play.started_at or end),
+            "finishedAt": write_time(end),
+            "message": _message(play, code, end),
+        }
+        status = {
+            "phase": "Succeeded" if code == 0 else "Failed",
+            "containerStatuses": [
+                {"name": container["name"], "state": {"terminated": ended}} for container in pod["spec"]["containers"]
+            ],
+        }
+        if play.script.infrastructure:
+            status["conditions"] = [*_conditions(pod), self._disruption("TerminationByKubelet")]
+        self._write(pod, status)
+
+    def _confirm(self, pod: KubeObject) -> None:
+        """Tell the server that nothing of a deleted Pod runs any more."""
+        metadata = pod["metadata"]
+        try:
+            now = self.server.get(PODS, metadata["namespace"], metadata["name"])
+            if now["metadata"].get("deletionTimestamp") and (_is_over(now)):
+                self.server.delete(PODS, metadata["namespace"], metadata["name"], uid=metadata["uid"], grace_seconds=0)
+        except (NotFound, Conflict):
+            return
+
+    def _disruption(self, reason: str) -> dict[str, str]:
+        at = write_time(self.clock.now())
+        return {
+            "type": "DisruptionTarget",
+            "status": "True",
+            "reason": reason,
+            "message": f"disrupted: {reason}",
+            "lastTransitionTime": at,
+        }
+
+    def _condition(self, pod: KubeObject, kind: str, status: str, reason: str, message: str) -> None:
+        written = {"type": kind, "status": status, "reason": reason, "message": message}
+        if any(written.items() <= held.items() for held in _conditions(pod)):
+            return
+        others = [held for held in _conditions(pod) if held["type"] != kind]
+        at = {"lastTransitionTime": write_time(self.clock.now())}
+        self._write(pod, {"conditions": [*others, written | at]})
+
+    def _write(self, pod: KubeObject, status: KubeObject) -> None:
+        metadata = pod["metadata"]
+        self.server.patch(
+            PODS,
+            metadata["namespace"],
+            metadata["name"],
+            {"status": status},
+            kind=PatchKind.MERGE,
+            subresource="status",
+        )
+
+
+def _is_over(pod: KubeObject) -> bool:
+    return (pod.get("status") or {}).get("phase") in {"Succeeded", "Failed"}
+
+
+def _conditions(pod: KubeObject) -> list[dict[str, str]]:
+    return list((pod.get("status") or {}).get("conditions") or ())
+
+
+def _wanted(pod: KubeObject) -> str:
+    limits = (pod["spec"]["containers"][0].get("resources") or {}).get("limits") or {}
+    return next((name for name in limits if "/" in name), "cpu")
+
+
+def _without_noise(trial: KubeObject) -> KubeObject:
+    return {key: value for key, value in trial.items() if key in {"apiVersion", "kind", "metadata", "spec", "status"}}
+
+
+def _message(play: _Play, code: int, end: datetime) -> str:
+    """Return the termination message that the container leaves."""
+    script = play.script
+    if script.report is not None and not play.cut_short():
+        return _write_report(script.report)
+    if not script.sdk or code == 137:
+        return ""
+    finals: dict[str, dict[str, object]] = {}
+    told = play.told(end)
+    for step, metrics in told:
+        finals |= {name: {"last": value, "lastStep": step} for name, value in metrics.items()}
+    status = "stopped" if play.cut_short() else "succeeded" if code == 0 else "failed"
+    message: dict[str, object] = {"v": 1, "status": status, "metrics": finals}
+    if told:
+        message["step"] = told[-1][0]
+    return json.dumps(message)
+
+
+def _write_report(report: Report) -> str:
+    finals = {final.name: {"last": final.last} for final in report.metrics}
+    message: dict[str, object] = {"v": 1, "metrics": finals, "message": report.message}
+    if report.status is not None:
+        message["status"] = report.status.value
+    if report.step is not None:
+        message["step"] = report.step
+    return json.dumps(message)

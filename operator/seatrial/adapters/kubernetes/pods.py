@@ -1,0 +1,377 @@
+"""From a Pod as the API server has it to what is known of an attempt. Pure.
+
+=================================================  =========  ===================================================
+what the Pod shows                                 phase      reason
+=================================================  =========  ===================================================
+scheduling gates                                   Waiting    SchedulingGated
+unschedulable, for lack of something               Waiting    Insufficient
+unschedulable otherwise                            Waiting    Unschedulable
+a container waits                                  Waiting    its reason: ContainerCreating, ImagePullBackOff …
+the training container runs                        Running
+the training container ended                       Exited     its reason, or SIGTERM, SIGKILL when it was deleted
+deleted before it began                            Exited     Deleted, or the disruption's reason; exit code 143
+failed by its own deadline                         Exited     DeadlineExceeded
+an init container failed                           Exited     InitContainerFailed
+evicted, preempted, refused by its node            Lost       the disruption's or the Pod's reason
+deleted, and its node does not confirm             Lost       the disruption's reason, or NodeLost
+=================================================  =========  ===================================================
+
+An end that somebody else brought about (a disruption, a deletion) is marked as infrastructure, unless the container had ended before.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from seatrial.adapters.kubernetes import names
+from seatrial.adapters.kubernetes.port import KubeObject
+from seatrial.adapters.metrics.termination import parse_report
+from seatrial.api.quantity import parse_quantity
+from seatrial.decide.attempts import Attempt, Phase, Report
+from seatrial.ports import StudyKey
+
+__all__ = ["LOST_AFTER_SECONDS", "PodRecord", "build_pod_record", "read_attempt"]
+
+LOST_AFTER_SECONDS = 60.0
+"""How long after the end of its grace period a deleted Pod may stay before its node is taken for lost."""
+
+_TERMINATED_BY_SIGNAL = {137: "SIGKILL", 143: "SIGTERM"}
+_INSUFFICIENT = re.compile(r"Insufficient [-./\w]+")
+_GPU = re.compile(r"(^|/)gpu(\.shared)?$|/mig-")
+_LOG_LINES = 10
+_MESSAGE_LIMIT = 1024
+# Ends of whole Pods that are the trial's own: everything else that fails a Pod is done to it.
+_OWN_ENDS = frozenset({"DeadlineExceeded"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodRecord:
+    """What is kept of a Pod: a hundredth of it.
+
+    Attributes:
+        study: Key of its study.
+        study_uid: Identity of its study: another study may have had the same name before.
+        trial_uid: Identity of the Trial that owns it.
+        attempt: What is known of its attempt, but for what only the passing of time shows; see :func:`read_attempt`.
+        finalizer: Place of our finalizer among its finalizers; None when it is not (any more) held.
+        ended: Whether all of its containers have.
+        deadline: When it has to be gone, if it is being deleted.
+        lost_reason: Why it would be lost after that.
+        address: Address for scraping its metrics, ``host:port``; empty when there is none.
+        container: Name of the training container.
+    """
+
+    study: StudyKey
+    name: str
+    uid: str
+    study_uid: str
+    trial_uid: str
+    attempt: Attempt
+    finalizer: int | None
+    ended: bool
+    deadline: datetime | None
+    lost_reason: str
+    address: str
+    container: str
+
+    @property
+    def held(self) -> bool:
+        """Whether it carries our finalizer: its result is not yet stored."""
+        return self.finalizer is not None
+
+    @property
+    def deleting(self) -> bool:
+        """Whether it is being deleted."""
+        return self.deadline is not None
+
+    @property
+    def released(self) -> bool:
+        """Whether its attempt is dealt with: nothing of it is seen any more."""
+        return not self.held and (self.ended or self.deleting)
+
+
+def read_attempt(pod: PodRecord, now: datetime) -> Attempt:
+    """Return the attempt as it is at *now*: a deleted Pod whose node stays silent is lost."""
+    known = pod.attempt
+    if pod.deadline is None or known.phase in {Phase.EXITED, Phase.LOST}:
+        return known
+    if now <= pod.deadline + timedelta(seconds=LOST_AFTER_SECONDS):
+        return known
+    return Attempt(
+        trial=known.trial,
+        number=known.number,
+        phase=Phase.LOST,
+        reason=pod.lost_reason or "NodeLost",
+        message="the Pod was deleted, but its node does not say that it ended",
+        started_at=known.started_at,
+        finished_at=pod.deadline,
+        gpus=known.gpus,
+        infrastructure=True,
+    )
+
+
+def build_pod_record(pod: KubeObject) -> PodRecord:
+    """Return what is kept of a Pod.
+
+    Raises:
+        ValueError: If it lacks the labels that every Pod of a trial has.
+    """
+    metadata = pod["metadata"]
+    labels = metadata.get("labels") or {}
+    try:
+        trial, number = labels[names.LABEL_TRIAL], int(labels[names.LABEL_ATTEMPT])
+        study = StudyKey(metadata["namespace"], labels[names.LABEL_STUDY])
+    except KeyError as error:
+        raise ValueError(f"Pod {metadata.get('name')} has no label {error}") from error
+    owner: KubeObject = next((held for held in metadata.get("ownerReferences") or () if held.get("controller")), {})
+    finalizers = list(metadata.get("finalizers") or ())
+    view = _View(pod, trial, number)
+    deletion = metadata.get("deletionTimestamp")
+    return PodRecord(
+        study=study,
+        name=metadata["name"],
+        uid=metadata["uid"],
+        study_uid=labels.get(names.LABEL_STUDY_UID, ""),
+        trial_uid=owner.get("uid", ""),
+        attempt=view.attempt(),
+        finalizer=finalizers.index(names.FINALIZER) if names.FINALIZER in finalizers else None,
+        ended=view.phase in {"Succeeded", "Failed"},
+        deadline=_time(deletion),
+        lost_reason=view.disruption()[0],
+        address=_address(pod),
+        container=view.container,
+    )
+
+
+class _View:
+    """One Pod, looked at."""
+
+    def __init__(self, pod: KubeObject, trial: str, number: int) -> None:
+        self._metadata, self._spec = pod["metadata"], pod["spec"]
+        self._status = pod.get("status") or {}
+        self._trial, self._number = trial, number
+        self.phase = str(self._status.get("phase", "Pending"))
+        self.container = _training_name(pod)
+        self._states = {
+            status.get("name"): status.get("state") or {} for status in self._status.get("containerStatuses") or ()
+        }
+        self._ended = self._states.get(self.container, {}).get("terminated")
+
+    def attempt(self) -> Attempt:
+        """Return the attempt, without what only the passing of time shows."""
+        if self._ended is not None:
+            return self._after_exit(self._ended)
+        if self.phase in {"Succeeded", "Failed"}:
+            return self._after_failed_pod()
+        if self._metadata.get("deletionTimestamp") and not self._spec.get("nodeName"):
+            return self._never_began()
+        running = self._states.get(self.container, {}).get("running")
+        if running is not None:
+            return self._build(Phase.RUNNING, started_at=_time(running.get("startedAt")))
+        reason, message = self._wait()
+        return self._build(Phase.WAITING, reason, message)
+
+    def disruption(self) -> tuple[str, str]:
+        """Return reason and message of what is done to the Pod; empty when nothing is."""
+        for kind in ("DisruptionTarget", "TerminationTarget"):
+            found = self._condition(kind)
+            if found.get("status") == "True":
+                return str(found.get("reason") or kind), str(found.get("message") or "")
+        return "", ""
+
+    def _build(
+        self,
+        phase: Phase,
+        reason: str = "",
+        message: str = "",
+        *,
+        exit_code: int | None = None,
+        report: Report | None = None,
+        started_at: datetime | None = None,
+        finished_at: datetime | None = None,
+        infrastructure: bool = False,
+        notes: tuple[str, ...] = (),
+    ) -> Attempt:
+        return Attempt(
+            trial=self._trial,
+            number=self._number,
+            phase=phase,
+            reason=reason,
+            message=message[:_MESSAGE_LIMIT],
+            exit_code=exit_code,
+            report=report,
+            started_at=started_at,
+            finished_at=finished_at,
+            gpus=_gpus(self._spec),
+            infrastructure=infrastructure,
+            notes=notes,
+        )
+
+    # ---- ends --------------------------------------------------------------------------------------------------------
+
+    def _after_exit(self, ended: KubeObject) -> Attempt:
+        code = int(ended.get("exitCode", 0))
+        report, note, output = _read_message(str(ended.get("message") or ""), code)
+        reason = str(ended.get("reason") or ("Completed" if code == 0 else "Error"))
+        finished = _time(ended.get("finishedAt"))
+        disruption, words = self.disruption()
+        from_outside = self._was_ended(finished, disruption)
+        if self._status.get("reason") in _OWN_ENDS and code != 0:
+            reason, words, from_outside = str(self._status["reason"]), str(self._status.get("message") or ""), False
+        elif from_outside and reason == "Error":
+            reason = disruption or _TERMINATED_BY_SIGNAL.get(code, reason)
+        message = "" if code == 0 else ": ".join(filter(None, [f"exit code {code}", words, output]))
+        return self._build(
+            Phase.EXITED,
+            reason,
+            message,
+            exit_code=code,
+            report=report,
+            started_at=_time(ended.get("startedAt")),
+            finished_at=finished,
+            infrastructure=from_outside,
+            notes=(note,) if note else (),
+        )
+
+    def _was_ended(self, finished: datetime | None, disruption: str) -> bool:
+        """Tell whether the end was brought about from outside: by a disruption, or by a deletion before it."""
+        if disruption:
+            since = _time(self._condition("DisruptionTarget").get("lastTransitionTime"))
+            return finished is None or since is None or finished >= since
+        deadline = _time(self._metadata.get("deletionTimestamp"))
+        if deadline is None:
+            return False
+        # The API server keeps the difference: it is the moment of the request.
+        asked = deadline - timedelta(seconds=int(self._metadata.get("deletionGracePeriodSeconds") or 0))
+        return finished is None or finished >= asked
+
+    def _after_failed_pod(self) -> Attempt:
+        """Return the attempt of a Pod that is over though its training container did not say how it ended."""
+        disruption, words = self.disruption()
+        reason, message = str(self._status.get("reason") or ""), str(self._status.get("message") or "")
+        began = _time(self._states.get(self.container, {}).get("running", {}).get("startedAt"))
+        if failed := self._failed_init():
+            name, ended = failed
+            _, _, output = _read_message(str(ended.get("message") or ""), 1)
+            text = f"init container {name} ended with exit code {ended.get('exitCode')}"
+            return self._build(
+                Phase.EXITED,
+                "InitContainerFailed",
+                f"{text}: {output}" if output else text,
+                exit_code=int(ended.get("exitCode", 1)),
+                finished_at=_time(ended.get("finishedAt")),
+                infrastructure=bool(disruption),
+            )
+        if reason in _OWN_ENDS and not disruption:
+            return self._build(Phase.EXITED, reason, message, exit_code=137, started_at=began)
+        return self._build(
+            Phase.LOST,
+            disruption or reason or "Lost",
+            words or message or "the Pod failed, and its container left no trace of how it ended",
+            started_at=began,
+            infrastructure=True,
+        )
+
+    def _failed_init(self) -> tuple[str, KubeObject] | None:
+        for status in self._status.get("initContainerStatuses") or ():
+            ended = (status.get("state") or {}).get("terminated")
+            if ended and ended.get("exitCode", 0) != 0:
+                return str(status.get("name")), ended
+        return None
+
+    def _never_began(self) -> Attempt:
+        disruption, words = self.disruption()
+        return self._build(
+            Phase.EXITED,
+            disruption or "Deleted",
+            words or "the Pod was deleted before it began",
+            exit_code=143,
+            infrastructure=True,
+        )
+
+    # ---- waiting -----------------------------------------------------------------------------------------------------
+
+    def _wait(self) -> tuple[str, str]:
+        """Return why it does not run yet: reason and words."""
+        gates = [str(gate.get("name")) for gate in self._spec.get("schedulingGates") or ()]
+        if gates:
+            return "SchedulingGated", f"SchedulingGated by {', '.join(gates)}"
+        scheduled = self._condition("PodScheduled")
+        if scheduled.get("status") == "False":
+            return _unschedulable(str(scheduled.get("reason") or "Unschedulable"), str(scheduled.get("message") or ""))
+        for status in (
+            *(self._status.get("initContainerStatuses") or ()),
+            *(self._status.get("containerStatuses") or ()),
+        ):
+            waiting = (status.get("state") or {}).get("waiting") or {}
+            reason = str(waiting.get("reason") or "")
+            if reason and reason != "PodInitializing":
+                words = str(waiting.get("message") or "")
+                return (
+                    reason,
+                    f"container {status.get('name')}: {words}" if words else f"container {status.get('name')}",
+                )
+        if not self._spec.get("nodeName"):
+            return "Pending", "waits for the scheduler"
+        running = [status for status in self._status.get("initContainerStatuses") or () if status.get("state")]
+        return ("PodInitializing", "init containers run") if running else ("ContainerCreating", "its node prepares it")
+
+    def _condition(self, kind: str) -> KubeObject:
+        found: KubeObject
+        for found in self._status.get("conditions") or ():
+            if found.get("type") == kind:
+                return found
+        return {}
+
+
+def _unschedulable(reason: str, message: str) -> tuple[str, str]:
+    # What follows tells of preemption, which is the scheduler's business.
+    message = message.split(" preemption:")[0].strip()
+    lacking = list(dict.fromkeys(_INSUFFICIENT.findall(message)))
+    if not lacking:
+        return reason, message
+    return "Insufficient", f"{', '.join(lacking)} ({message.rstrip('.')})"
+
+
+def _read_message(text: str, code: int) -> tuple[Report | None, str, str]:
+    """Return report, a note on what is wrong with it, and the last lines of the output.
+
+    After a failure without a termination message Kubernetes puts the end of the output in its place.
+    """
+    report, note = parse_report(text.encode())
+    if report is None and code != 0 and not text.lstrip().startswith("{"):
+        lines = [line for line in text.splitlines() if line.strip()]
+        return None, "", "\n".join(lines[-_LOG_LINES:])
+    return report, note, ""
+
+
+def _training_name(pod: KubeObject) -> str:
+    """Return the name of the container that trains: the one that was given the variables."""
+    containers = pod["spec"].get("containers") or ()
+    for container in containers:
+        if any(variable.get("name") == "SEATRIAL_TRIAL" for variable in container.get("env") or ()):
+            return str(container.get("name"))
+    return str(containers[0].get("name")) if containers else ""
+
+
+def _gpus(spec: KubeObject) -> float:
+    """Return the number of GPUs, whole or parts, that a Pod's containers hold together."""
+    total = 0.0
+    for container in spec.get("containers") or ():
+        limits = (container.get("resources") or {}).get("limits") or {}
+        for name, amount in limits.items():
+            if _GPU.search(name):
+                total += parse_quantity(amount)
+    return total
+
+
+def _address(pod: KubeObject) -> str:
+    host = (pod.get("status") or {}).get("podIP") or ""
+    port = (pod["metadata"].get("annotations") or {}).get(names.ANNOTATION_PORT, "")
+    if not host or not port:
+        return ""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _time(text: object) -> datetime | None:
+    return datetime.fromisoformat(str(text)) if text else None

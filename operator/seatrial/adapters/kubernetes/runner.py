@@ -1,0 +1,353 @@
+"""Attempts as Pods: a :class:`~seatrial.ports.TrialRunner` over a cache of Pods and the API server.
+
+A Pod is kept by a finalizer until its attempt is released, so that no result is lost to whoever deletes Pods. A Pod that the API
+server does not want (a quota, Pod Security, a policy) is an attempt that waits, with the server's words, and is tried again.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from seatrial.adapters.kubernetes import names
+from seatrial.adapters.kubernetes.faults import AlreadyExists, ApiError, Conflict, Forbidden, Invalid, NotFound
+from seatrial.adapters.kubernetes.informer import Informer
+from seatrial.adapters.kubernetes.manifests import build_pod
+from seatrial.adapters.kubernetes.pods import PodRecord, read_attempt
+from seatrial.adapters.kubernetes.port import PODS, KubeClient, KubeObject, PatchKind
+from seatrial.api.study import Study, StudySpec
+from seatrial.api.trial import Trial
+from seatrial.decide.attempts import Attempt, Phase
+from seatrial.decide.rules import rungs
+from seatrial.errors import TransientError
+from seatrial.ports import Clock, StudyKey
+
+__all__ = ["KubernetesRunner", "Refusal", "Retention"]
+
+_ENDED = frozenset({Phase.EXITED, Phase.LOST})
+_SOON_SECONDS = 1.0
+_REFUSED_SECONDS = 15.0
+
+
+class Retention(StrEnum):
+    """Which Pods stay, without holding anything, after their result is stored, so that their logs can be read."""
+
+    NONE = "None"
+    FAILED = "Failed"
+    ALL = "All"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why the API server does not want a Pod.
+
+    Attributes:
+        reason: QuotaExceeded, PodSecurity, PodForbidden or PodInvalid.
+        message: The server's words.
+    """
+
+    reason: str
+    message: str
+
+
+@dataclass(slots=True)
+class _Refused:
+    """An attempt whose Pod the API server did not want."""
+
+    study: Study
+    trial: Trial
+    shown: Attempt
+    again_at: datetime
+
+
+class KubernetesRunner:
+    """The runner of a cluster. Belongs to one event loop.
+
+    Args:
+        client: The API server.
+        pods: Cache of the Pods of trials.
+        clock: The time.
+        retention: Which Pods stay.
+        find_rungs: Steps whose values must be exact, by specification.
+    """
+
+    def __init__(
+        self,
+        client: KubeClient,
+        pods: Informer[PodRecord],
+        *,
+        clock: Clock,
+        retention: Retention = Retention.FAILED,
+        find_rungs: Callable[[StudySpec], Sequence[int]] = rungs,
+    ) -> None:
+        self._client, self._pods, self._clock = client, pods, clock
+        self._retention, self._find_rungs = retention, find_rungs
+        self._refused: dict[StudyKey, dict[str, _Refused]] = {}
+
+    async def observe(self, study: Study) -> Mapping[str, Attempt]:
+        """Return the newest attempt of every trial that has one; what was refused is tried again when it is time.
+
+        Raises:
+            TransientError: If no list has been read yet.
+        """
+        if not self._pods.synced:
+            raise TransientError("the Pods are not known yet", retry_after_seconds=_SOON_SECONDS)
+        key, now = _key(study), self._clock.now()
+        await self._try_again(key, now)
+        found: dict[str, Attempt] = {}
+        for pod in self._of(study):
+            if not pod.released:
+                attempt = read_attempt(pod, now)
+                known = found.get(attempt.trial)
+                if known is None or known.number < attempt.number:
+                    found[attempt.trial] = attempt
+        for name, refused in self._refused.get(key, {}).items():
+            found.setdefault(name, refused.shown)
+        return found
+
+    async def start(self, study: Study, trial: Trial, number: int) -> None:
+        """Create the attempt's Pod. Starting again does nothing.
+
+        Raises:
+            SpecError: If the template has no container that trains.
+            TransientError: If an earlier attempt has not ended, or the Pod's name is still taken by another one.
+        """
+        name, namespace = trial.metadata.name, _key(study).namespace
+        for earlier in range(number, -1, -1):
+            pod = self._pods.get(namespace, names.build_pod_name(name, earlier))
+            if pod is None or pod.released or pod.trial_uid != trial.metadata.uid:
+                continue
+            if earlier == number:
+                return
+            if read_attempt(pod, self._clock.now()).phase not in _ENDED:
+                words = f"attempt {earlier} of {name} has not ended; attempt {number} starts when it has"
+                raise TransientError(words, retry_after_seconds=_SOON_SECONDS)
+            await self._let_go(pod)
+        known = self._refused.get(_key(study), {}).get(name)
+        if known is not None and known.shown.number >= number:
+            return
+        await self._create(study, trial, number)
+
+    async def stop(self, study: Study, trial: Trial, number: int) -> None:
+        """Delete the attempt's Pod: the kubelet sends SIGTERM, and SIGKILL after the grace period; the finalizer keeps the result."""
+        refused = self._refused.get(_key(study), {}).get(trial.metadata.name)
+        if refused is not None and refused.shown.number == number:
+            self._drop(refused)
+            return
+        pod = self._pods.get(_key(study).namespace, names.build_pod_name(trial.metadata.name, number))
+        if pod is None or pod.released or pod.deleting or pod.attempt.phase in _ENDED:
+            return
+        await self._delete(pod)
+
+    async def release(self, study: Study, trial: Trial, number: int) -> None:
+        """Let go of the Pod of an attempt that ended and whose result is stored.
+
+        Raises:
+            TransientError: If it has not ended.
+        """
+        key, name = _key(study), trial.metadata.name
+        refused = self._refused.get(key, {}).get(name)
+        if refused is not None and refused.shown.number == number:
+            if refused.shown.phase not in _ENDED:
+                raise _not_ended(name, number)
+            self._forget(key, name)
+            return
+        pod = self._pods.get(key.namespace, names.build_pod_name(name, number))
+        if pod is None or pod.released:
+            return
+        if read_attempt(pod, self._clock.now()).phase not in _ENDED:
+            raise _not_ended(name, number)
+        await self._let_go(pod)
+
+    async def rehearse(self, study: Study, trial: Trial) -> Refusal | None:
+        """Let the API server judge the first Pod without starting anything: validation, quota, Pod Security, policies.
+
+        Args:
+            study: The study.
+            trial: A trial of it, stored or not.
+
+        Returns:
+            Why it would refuse, None when it would not.
+
+        Raises:
+            SpecError: If the template has no container that trains.
+            TransientError: If the API server is not ready.
+        """
+        body = build_pod(study, trial, 0, rungs=self._find_rungs(study.spec))
+        # An owner that does not exist yet needs an identity to be well-formed.
+        body["metadata"]["ownerReferences"][0]["uid"] = trial.metadata.uid or "00000000-0000-4000-8000-000000000000"
+        try:
+            await self._client.create(PODS, _key(study).namespace, body, dry_run=True, strict=True)
+        except AlreadyExists:
+            return None
+        except ApiError as error:
+            return _read_refusal(error)
+        return None
+
+    async def abandon(self, key: StudyKey, *, uid: str | None = None) -> int:
+        """Let go of the Pods of a study that is gone, so that its deletion and that of its namespace can end.
+
+        Args:
+            key: The study.
+            uid: Identity of a study of this name that lives; its Pods are left alone.
+
+        Returns:
+            Number of Pods that were let go.
+        """
+        if uid is None:
+            self._refused.pop(key, None)
+        gone = [pod for pod in self._pods.of(key).values() if pod.held and pod.study_uid != uid]
+        await asyncio.gather(*(self._let_go(pod, keep=False) for pod in gone))
+        return len(gone)
+
+    # ---- inside ------------------------------------------------------------------------------------------------------
+
+    def _of(self, study: Study) -> list[PodRecord]:
+        pods = self._pods.of(_key(study)).values()
+        return [pod for pod in pods if pod.study_uid == (study.metadata.uid or "")]
+
+    async def _create(self, study: Study, trial: Trial, number: int) -> None:
+        key, name = _key(study), trial.metadata.name
+        body = build_pod(study, trial, number, rungs=self._find_rungs(study.spec))
+        try:
+            written = await self._client.create(PODS, key.namespace, body)
+        except AlreadyExists:
+            await self._adopt(key, trial, number)
+        except (Forbidden, Invalid) as error:
+            refusal = _read_refusal(error)
+            shown = Attempt(
+                trial=name, number=number, phase=Phase.WAITING, reason=refusal.reason, message=refusal.message
+            )
+            again = self._clock.now() + timedelta(seconds=_REFUSED_SECONDS)
+            self._refused.setdefault(key, {})[name] = _Refused(study, trial, shown, again)
+        except ApiError as error:
+            raise TransientError(f"Pod {body['metadata']['name']} cannot be created: {error}") from error
+        else:
+            self._forget(key, name)
+            self._pods.note(written)
+
+    async def _adopt(self, key: StudyKey, trial: Trial, number: int) -> None:
+        """Take over a Pod that exists already: an earlier life of this process has created it."""
+        name = names.build_pod_name(trial.metadata.name, number)
+        pod = await self._refresh(key.namespace, name)
+        if pod is not None and pod.trial_uid == trial.metadata.uid:
+            if not pod.released:
+                self._forget(key, trial.metadata.name)
+                return
+            # Somebody took its finalizer and with it its result: it has to run again, under the same name.
+            await self._delete(pod)
+            words = f"Pod {name} is over and its result is gone; it is started again when it is deleted"
+            raise TransientError(words, retry_after_seconds=_SOON_SECONDS)
+        if pod is not None and pod.held and pod.deleting and read_attempt(pod, self._clock.now()).phase in _ENDED:
+            # It belonged to an earlier trial of this name, and only we hold it.
+            await self._let_go(pod)
+        words = f"the name of Pod {name} is taken by a Pod that is not of this trial; it starts when that is gone"
+        raise TransientError(words, retry_after_seconds=_SOON_SECONDS)
+
+    async def _refresh(self, namespace: str, name: str) -> PodRecord | None:
+        """Read a Pod from the server into the cache; None when it is gone or none of Seatrial's."""
+        try:
+            return self._pods.note(await self._client.get(PODS, namespace, name))
+        except NotFound:
+            return None
+        except ApiError as error:
+            raise TransientError(f"Pod {name} cannot be read: {error}") from error
+
+    async def _try_again(self, key: StudyKey, now: datetime) -> None:
+        for refused in list(self._refused.get(key, {}).values()):
+            if refused.shown.phase is Phase.WAITING and refused.again_at <= now:
+                await self._create(refused.study, refused.trial, refused.shown.number)
+
+    def _drop(self, refused: _Refused) -> None:
+        refused.shown = replace(
+            refused.shown,
+            phase=Phase.EXITED,
+            reason="SIGTERM",
+            message="was told to stop before it began",
+            exit_code=143,
+        )
+
+    def _forget(self, key: StudyKey, name: str) -> None:
+        within = self._refused.get(key)
+        if within is not None:
+            within.pop(name, None)
+            if not within:
+                del self._refused[key]
+
+    async def _let_go(self, pod: PodRecord, *, keep: bool = True) -> None:
+        """Take the finalizer away, then delete the Pod unless it is to stay."""
+        freed = await self._take_finalizer(pod)
+        if freed is None or freed.deleting:
+            return
+        good = pod.attempt.phase is Phase.EXITED and pod.attempt.exit_code == 0
+        wanted = self._retention is Retention.ALL or (self._retention is Retention.FAILED and not good)
+        # A Pod whose other containers still run would hold its node's resources.
+        if not (keep and wanted and freed.ended):
+            await self._delete(freed)
+
+    async def _take_finalizer(self, pod: PodRecord) -> PodRecord | None:
+        """Return the Pod without the finalizer, None when it is gone."""
+        if pod.finalizer is None:
+            return pod
+        namespace, path = pod.study.namespace, f"/metadata/finalizers/{pod.finalizer}"
+        operations: list[KubeObject] = [
+            {"op": "test", "path": "/metadata/uid", "value": pod.uid},
+            {"op": "test", "path": path, "value": names.FINALIZER},
+            {"op": "remove", "path": path},
+        ]
+        try:
+            freed = await self._client.patch(PODS, namespace, pod.name, operations, kind=PatchKind.JSON)
+        except NotFound:
+            self._pods.note_gone(namespace, pod.name, pod.uid)
+            return None
+        except Conflict as error:
+            await self._refresh(namespace, pod.name)
+            words = f"the finalizers of Pod {pod.name} were changed by somebody else; look again"
+            raise TransientError(words, retry_after_seconds=_SOON_SECONDS) from error
+        except ApiError as error:
+            raise TransientError(f"Pod {pod.name} cannot be released: {error}") from error
+        metadata = freed["metadata"]
+        waits = metadata.get("deletionGracePeriodSeconds") or metadata.get("finalizers")
+        if metadata.get("deletionTimestamp") and not waits:
+            # Nothing else held it: this is how it was last.
+            self._pods.note_gone(namespace, pod.name, pod.uid)
+            return None
+        return self._pods.note(freed)
+
+    async def _delete(self, pod: PodRecord) -> None:
+        namespace = pod.study.namespace
+        try:
+            left = await self._client.delete(PODS, namespace, pod.name, uid=pod.uid)
+        except (NotFound, Conflict):
+            # It is gone; another one of its name is none of ours.
+            self._pods.note_gone(namespace, pod.name, pod.uid)
+            return
+        except ApiError as error:
+            raise TransientError(f"Pod {pod.name} cannot be deleted: {error}") from error
+        if left is None:
+            self._pods.note_gone(namespace, pod.name, pod.uid)
+        else:
+            self._pods.note(left)
+
+
+def _key(study: Study) -> StudyKey:
+    return StudyKey(study.metadata.namespace or "default", study.metadata.name)
+
+
+def _not_ended(name: str, number: int) -> TransientError:
+    words = f"attempt {number} of {name} has not ended; release it when it has"
+    return TransientError(words, retry_after_seconds=_SOON_SECONDS)
+
+
+def _read_refusal(error: ApiError) -> Refusal:
+    words = str(error)
+    if "exceeded quota" in words:
+        reason = "QuotaExceeded"
+    elif "violates PodSecurity" in words:
+        reason = "PodSecurity"
+    elif isinstance(error, Forbidden):
+        reason = "PodForbidden"
+    else:
+        reason = "PodInvalid"
+    return Refusal(reason=reason, message=words)
