@@ -158,12 +158,15 @@ def test_sigterm_after_the_last_step_does_not_take_the_result_away(trial: ATrial
 
 def test_a_second_sigterm_ends_a_script_that_does_not_come_to_its_next_step(trial: ATrial) -> None:
     process = trial.start("""
-        import signal
+        import os, signal
+        signals, told = os.pipe()
+        os.set_blocking(told, False)
+        signal.set_wakeup_fd(told)
         trial = seatrial.start()
         for epoch in trial.steps(2):
             print("ready", flush=True)
             while True:
-                signal.pause()
+                os.read(signals, 1)  # unlike pause(), it cannot miss a signal that came a moment earlier
                 print("still here", flush=True)
     """)
     assert process.stdout is not None

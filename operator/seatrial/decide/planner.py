@@ -132,7 +132,8 @@ def _settle_reused(draft: _Draft) -> None:
     finished = []
     for trial in draft.open_trials:
         original = _original(draft.study, trial)
-        if original is not None and original.terminal:
+        # One that runs on its own and was just settled is looked at again when that is recorded.
+        if original is not None and original.terminal and trial.name not in draft.settled:
             words = f"same assignment as {original.name} ({original.reason.value}), whose result it takes over"
             finished.append(FinishTrial(trial=trial.name, outcome=TrialReason.REUSED, reason="Reused", message=words))
     draft.finish(finished)
