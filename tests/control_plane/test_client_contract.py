@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from kubernetes.aio.client.configuration import Configuration
@@ -15,10 +15,10 @@ from seatrial.adapters.kubernetes.client import ApiServerClient
 
 
 @pytest.fixture
-def connect(control_plane: ControlPlane) -> Iterator[Callable[[], ApiServerClient]]:
+def connect(control_plane: ControlPlane) -> Callable[[], ApiServerClient]:
     configuration = Configuration()
     asyncio.run(load_kube_config(str(control_plane.admin.kubeconfig), client_configuration=configuration))
-    yield lambda: ApiServerClient(configuration)
+    return lambda: ApiServerClient(configuration)
 
 
 class TestRealApiServer(ClientContract, StrictContract):

@@ -237,13 +237,14 @@ class ClientContract:
         assert found["spec"]["objectives"] == study["spec"]["objectives"]
 
     @live
-    async def test_applying_to_another_identity_is_a_conflict(self, client: KubeClient, namespace: str):
-        await client.create(STUDIES, namespace, a_study_object())
-        identity = {"name": "s", "namespace": namespace, "uid": "11111111-1111-4111-8111-111111111111"}
+    async def test_applying_a_status_to_an_old_version_is_a_conflict(self, client: KubeClient, namespace: str):
+        study = await client.create(STUDIES, namespace, a_study_object())
+        version = study["metadata"]["resourceVersion"]
+        await client.patch(STUDIES, namespace, "s", {"spec": {"suspend": True}}, kind=PatchKind.MERGE)
         body = {
             "apiVersion": STUDIES.api_version,
             "kind": "Study",
-            "metadata": identity,
+            "metadata": {"name": "s", "namespace": namespace, "resourceVersion": version},
             "status": {"gpuHours": 1.5},
         }
 
@@ -410,7 +411,7 @@ class StrictContract:
         pod = a_pod()
         pod["spec"]["containers"][0]["imagePullPolice"] = "Always"
 
-        with pytest.raises(Invalid, match='unknown field "spec.containers\\[0\\].imagePullPolice"'):
+        with pytest.raises(Invalid, match=r'unknown field "spec.containers\[0\].imagePullPolice"'):
             await client.create(PODS, namespace, pod, dry_run=True, strict=True)
 
     @live
@@ -420,5 +421,5 @@ class StrictContract:
         pod = a_pod()
         pod["spec"]["containers"][0]["name"] = "Not A Name"
 
-        with pytest.raises(Invalid, match="spec.containers\\[0\\].name: Invalid value"):
+        with pytest.raises(Invalid, match=r"spec.containers\[0\].name: Invalid value"):
             await client.create(PODS, namespace, pod)

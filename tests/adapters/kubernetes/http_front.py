@@ -128,6 +128,11 @@ def serve(server: FakeServer) -> Iterator[Front]:
         started.set()
         await stop.wait()
         await runner.cleanup()
+        # Handlers of watches whose client went away end with the loop.
+        handlers = asyncio.all_tasks() - {asyncio.current_task()}
+        for handler in handlers:
+            handler.cancel()
+        await asyncio.gather(*handlers, return_exceptions=True)
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(main()), daemon=True)
     thread.start()

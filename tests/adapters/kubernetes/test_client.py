@@ -114,7 +114,7 @@ def test_fields_that_no_library_knows_arrive_as_they_are(front: Front):
 def test_a_refusal_carries_the_servers_words(front: Front, status: int, kind: type[Exception]):
     answering(front, status, '{"kind": "Status", "message": "exceeded quota: q", "reason": "Forbidden"}')
 
-    with pytest.raises(kind, match="^exceeded quota: q$"):
+    with pytest.raises(kind, match=r"^exceeded quota: q$"):
         run(front, lambda client: client.create(PODS, "default", a_pod()))
 
 

@@ -34,6 +34,7 @@ class StudyRecord:
         model: None when it is not valid by the rules of this version.
         problem: Why then.
         uid: Its identity.
+        version: Its resourceVersion.
         generation: Generation of its specification.
         deleting: Whether it is being deleted.
     """
@@ -42,6 +43,7 @@ class StudyRecord:
     model: Study | None
     problem: str
     uid: str
+    version: str
     generation: int
     deleting: bool
 
@@ -74,6 +76,7 @@ def build_study_record(written: KubeObject) -> StudyRecord:
         model=model,
         problem=problem,
         uid=metadata["uid"],
+        version=metadata["resourceVersion"],
         generation=int(metadata.get("generation") or 0),
         deleting=bool(metadata.get("deletionTimestamp")),
     )
@@ -86,7 +89,7 @@ def build_trial_record(written: KubeObject) -> TrialRecord:
         ValueError: If it is no Trial by the rules of this version.
     """
     model = Trial.model_validate(_slim(written))
-    if not model.status.parameters:
+    if not model.status.parameters and not model.status.conditions:
         # A new Trial has no status: it cannot be written together with the rest.
         parameters = describe_assignment(model.spec.assignment)
         model = model.model_copy(update={"status": model.status.model_copy(update={"parameters": parameters})})

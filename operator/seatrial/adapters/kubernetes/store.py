@@ -101,10 +101,10 @@ class KubernetesStore:
         return self._noted(written)
 
     async def update_study(self, key: StudyKey, status: StudyStatus) -> None:
-        """Replace the study's status; one that is gone, or another one by now, is left alone.
+        """Replace the study's status; one that is gone is left alone.
 
         Raises:
-            TransientError: If the API server does not want it.
+            TransientError: If it was edited since it was read (another one may have its name by now), or the API server does not want it.
         """
         record = self._studies.get(*key)
         if record is None:
@@ -112,7 +112,8 @@ class KubernetesStore:
         body: KubeObject = {
             "apiVersion": STUDIES.api_version,
             "kind": STUDIES.kind,
-            "metadata": {"name": key.name, "namespace": key.namespace, "uid": record.uid},
+            # Its uid would not be compared here; its version is.
+            "metadata": {"name": key.name, "namespace": key.namespace, "resourceVersion": record.version},
             "status": status.to_wire(),
         }
         try:
@@ -125,11 +126,24 @@ class KubernetesStore:
                 subresource="status",
                 manager=STATUS_MANAGER,
             )
-        except (NotFound, Conflict):
-            return
+        except NotFound:
+            self._studies.note_gone(key.namespace, key.name, record.uid)
+        except Conflict as error:
+            await self._refresh_study(key, record.uid)
+            words = f"study {key.name} was changed by somebody else; look again"
+            raise TransientError(words, retry_after_seconds=_SOON_SECONDS) from error
         except ApiError as error:
             raise _refused(key.name, error) from error
-        self._studies.note(written)
+        else:
+            self._studies.note(written)
+
+    async def _refresh_study(self, key: StudyKey, uid: str) -> None:
+        try:
+            self._studies.note(await self._client.get(STUDIES, key.namespace, key.name))
+        except NotFound:
+            self._studies.note_gone(key.namespace, key.name, uid)
+        except ApiError as error:
+            raise _refused(key.name, error) from error
 
     def _uid(self, key: StudyKey) -> str:
         record = self._studies.get(*key)
