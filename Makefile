@@ -37,11 +37,19 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.demo
 	@touch $@
 
 .PHONY: setup
-setup: $(VENV)/.dev browser ## Install everything for developing
+setup: $(VENV)/.dev browser prometheus control-plane ## Install everything for developing
 
 .PHONY: browser
 browser: ## Install headless Chromium for the report's tests (Debian, Ubuntu, macOS)
 	@scripts/install-chromium
+
+.PHONY: prometheus
+prometheus: ## Install Prometheus for the tests of curves on a cluster (Debian, Ubuntu, macOS)
+	@scripts/install-prometheus
+
+.PHONY: control-plane
+control-plane: ## Build etcd, the API server and their like from Go modules, minutes at first
+	@scripts/cluster-tools control-plane
 
 .PHONY: lock
 lock: $(UV) ## Resolve the dependencies anew into requirements/
@@ -58,8 +66,8 @@ test: setup verify ## Install, then pass every check and test
 	@$(BIN)/python -m pytest -n 2 --dist worksteal tests
 
 .PHONY: test-fast
-test-fast: $(VENV)/.dev ## The tests that need neither torch nor a browser
-	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not torch and not browser" tests
+test-fast: $(VENV)/.dev ## The tests that need no torch, browser, Prometheus or control plane
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not torch and not browser and not cluster and not prometheus and not kind" tests
 
 .PHONY: verify
 verify: $(VENV)/.dev ## Lint, types, layers, and that generated files are current
