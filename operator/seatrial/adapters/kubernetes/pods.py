@@ -218,9 +218,11 @@ class _View:
         from_outside = self._was_ended(finished, disruption)
         if self._status.get("reason") in _OWN_ENDS and code != 0:
             reason, words, from_outside = str(self._status["reason"]), str(self._status.get("message") or ""), False
-        elif from_outside and reason == "Error":
-            reason = disruption or _TERMINATED_BY_SIGNAL.get(code, reason)
-        message = "" if code == 0 else ": ".join(filter(None, [f"exit code {code}", words, output]))
+        elif from_outside:
+            words = words or "the Pod was deleted"
+            if reason in {"Error", "Completed"}:
+                reason = disruption or _TERMINATED_BY_SIGNAL.get(code, "Deleted")
+        message = ": ".join(filter(None, [f"exit code {code}" if code else "", words, output]))
         return self._build(
             Phase.EXITED,
             reason,

@@ -276,20 +276,20 @@ class KubernetesRunner:
                 del self._refused[key]
 
     async def _let_go(self, pod: PodRecord, *, keep: bool = True) -> None:
-        """Take the finalizer away, then delete the Pod unless it is to stay."""
-        freed = await self._take_finalizer(pod)
-        if freed is None or freed.deleting:
-            return
+        """Delete the Pod unless it is to stay, then take the finalizer away.
+
+        In this order: a Pod that is free, but not yet deleted when this process dies, would be nobody's.
+        """
         good = pod.attempt.phase is Phase.EXITED and pod.attempt.exit_code == 0
         wanted = self._retention is Retention.ALL or (self._retention is Retention.FAILED and not good)
         # A Pod whose other containers still run would hold its node's resources.
-        if not (keep and wanted and freed.ended):
-            await self._delete(freed)
+        if not (keep and wanted and pod.ended) and not pod.deleting:
+            await self._delete(pod)
+        await self._take_finalizer(pod)
 
-    async def _take_finalizer(self, pod: PodRecord) -> PodRecord | None:
-        """Return the Pod without the finalizer, None when it is gone."""
+    async def _take_finalizer(self, pod: PodRecord) -> None:
         if pod.finalizer is None:
-            return pod
+            return
         namespace, path = pod.study.namespace, f"/metadata/finalizers/{pod.finalizer}"
         operations: list[KubeObject] = [
             {"op": "test", "path": "/metadata/uid", "value": pod.uid},
@@ -300,7 +300,7 @@ class KubernetesRunner:
             freed = await self._client.patch(PODS, namespace, pod.name, operations, kind=PatchKind.JSON)
         except NotFound:
             self._pods.note_gone(namespace, pod.name, pod.uid)
-            return None
+            return
         except Conflict as error:
             await self._refresh(namespace, pod.name)
             words = f"the finalizers of Pod {pod.name} were changed by somebody else; look again"
@@ -312,8 +312,8 @@ class KubernetesRunner:
         if metadata.get("deletionTimestamp") and not waits:
             # Nothing else held it: this is how it was last.
             self._pods.note_gone(namespace, pod.name, pod.uid)
-            return None
-        return self._pods.note(freed)
+        else:
+            self._pods.note(freed)
 
     async def _delete(self, pod: PodRecord) -> None:
         namespace = pod.study.namespace
