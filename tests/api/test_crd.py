@@ -111,7 +111,7 @@ def test_every_rule_speaks_of_fields_that_are_typed(kind: str) -> None:
             for chain in re.findall(r"\bself((?:\.[A-Za-z0-9]+)+)", rule["rule"]):
                 inner = node
                 for field in chain[1:].split("."):
-                    if field in {"all", "exists"}:
+                    if field in {"all", "exists", "matches"}:
                         break
                     inner = inner["properties"][field]
                     assert "type" in inner, (path, chain)

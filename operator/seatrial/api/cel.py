@@ -99,6 +99,10 @@ _SPEC = (
         message="a target works with one objective only; remove it or use constraints",
     ),
     Rule(
+        rule="self.objectives.all(o, o.metric != 'step' && (!has(self.steps) || !has(self.steps.unit) || o.metric != self.steps.unit))",
+        message="objectives.metric must be neither step nor steps.unit: these words tell the step in printed lines",
+    ),
+    Rule(
         rule="!has(self.steps) || !has(self.stopping) || !has(self.stopping.asha) || self.stopping.asha.minStep <= self.steps.max",
         message="stopping.asha.minStep must not be above steps.max: no trial would reach a rung",
     ),
@@ -124,6 +128,13 @@ def _members(model: type[Wire], chooser: str) -> tuple[Rule, ...]:
     )
 
 
+def _some_time(field: str) -> Rule:
+    return Rule(
+        rule=f"!has(self.{field}) || self.{field}.matches('[1-9]')",
+        message=f"{field} must be longer than nothing; raise it or leave it out",
+    )
+
+
 STUDY_RULES: Mapping[str, Sequence[Rule]] = {
     "spec": _SPEC,
     "spec.parameters[]": _PARAMETER,
@@ -134,6 +145,8 @@ STUDY_RULES: Mapping[str, Sequence[Rule]] = {
             rule="self.tournamentSize <= self.populationSize", message="tournamentSize must not be above populationSize"
         ),
     ),
+    "spec.budget": (_some_time("maxDuration"),),
+    "spec.trial": (_some_time("timeout"),),
     "spec.stopping": _members(Stopping, "rule"),
     "spec.metrics.prometheus": (
         Rule(

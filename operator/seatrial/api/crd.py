@@ -115,7 +115,7 @@ def _object_schema(model: type[BaseModel], rules: Mapping[str, Sequence[Rule]]) 
     whole = build_schema(model, without=frozenset({"metadata"}))
     properties = _properties(whole)
     # Of metadata only the name may be bounded; the API server knows the rest.
-    metadata: Schema = {"type": "object", "properties": {"name": _name_schema()}}
+    metadata: Schema = {"type": "object", "properties": {"name": _name_schema(model)}}
     shown: dict[str, JsonValue] = {
         "apiVersion": {"type": "string", "description": "Group and version of the object."},
         "kind": {"type": "string", "description": "Kind of the object."},
@@ -142,8 +142,11 @@ def _object_schema(model: type[BaseModel], rules: Mapping[str, Sequence[Rule]]) 
     return whole
 
 
-def _name_schema() -> Schema:
-    name = Metadata.model_json_schema()["properties"]["name"]
+def _name_schema(model: type[BaseModel]) -> Schema:
+    metadata = model.model_fields["metadata"].annotation
+    if not (isinstance(metadata, type) and issubclass(metadata, Metadata)):
+        raise TypeError(f"{model.__name__}.metadata is no Metadata")
+    name = metadata.model_json_schema()["properties"]["name"]
     return {key: name[key] for key in ("type", "maxLength", "pattern")}
 
 

@@ -1,0 +1,198 @@
+"""The CRDs on a real API server: what kubectl shows of them, and what the server keeps of their promises."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from api.wrong_studies import SOUND
+from control_plane.client import STUDIES, TRIALS, Client
+from control_plane.cluster import ControlPlane
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+
+TRIAL = {
+    "apiVersion": "seatrial.dev/v1alpha1",
+    "kind": "Trial",
+    "metadata": {"name": "digits-0"},
+    "spec": {
+        "study": "digits",
+        "index": 0,
+        "assignment": {"lr": 0.01, "optimizer": "sgd", "deep": True},
+        "seed": 7,
+        "origin": {"algorithm": "random"},
+    },
+}
+
+
+def sound() -> dict[str, Any]:
+    tree: dict[str, Any] = yaml.safe_load(SOUND)
+    return tree
+
+
+@pytest.fixture
+def study(api: Client, namespace: str) -> str:
+    """The path of a study that was created."""
+    path = STUDIES.format(namespace=namespace)
+    assert api.create(path, sound()).code == 201
+    return f"{path}/digits"
+
+
+@pytest.fixture
+def trial(api: Client, namespace: str) -> str:
+    """The path of a trial that was created."""
+    path = TRIALS.format(namespace=namespace)
+    answer = api.create(path, TRIAL)
+    assert answer.code == 201, answer.message
+    return f"{path}/digits-0"
+
+
+@pytest.mark.parametrize("name", ["studies", "trials"])
+def test_the_api_server_finds_nothing_wrong_with_a_crd(api: Client, name: str) -> None:
+    crd = api.get(f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}.seatrial.dev").body
+
+    conditions = {condition["type"]: condition["status"] for condition in crd["status"]["conditions"]}
+    assert conditions == {"NamesAccepted": "True", "Established": "True"}
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        (
+            "study.spec.parameters",
+            ["The search space.", "type\t<string> -required-", "scale\t<string>", "Absent: always."],
+        ),
+        ("study.spec.objectives.goal", ["minimize or maximize."]),
+        ("study.spec.trial.template", ["PodTemplateSpec"]),
+        ("stu.spec.stopping", ["enum: median, percentile"]),
+        ("trial.spec.assignment", ["FIELD: assignment"]),
+    ],
+)
+def test_explain_reads_like_documentation(control_plane: ControlPlane, path: str, expected: list[str]) -> None:
+    shown = control_plane.kubectl("explain", path).stdout
+
+    for words in expected:
+        assert words in shown
+
+
+def test_explain_has_words_for_every_field(control_plane: ControlPlane) -> None:
+    for kind in ("study", "trial"):
+        assert "<no description>" not in control_plane.kubectl("explain", kind).stdout
+        assert len(control_plane.kubectl("explain", kind, "--recursive").stdout.splitlines()) > 40
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_an_example_is_applied_as_it_is(control_plane: ControlPlane, namespace: str, path: Path) -> None:
+    applied = control_plane.kubectl("apply", "-n", namespace, "-f", str(path))
+
+    assert applied.stdout.strip().endswith("created")
+    assert applied.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param({"objectives": [{"metric": "loss", "goal": "minimize"}]}, "objectives", id="objectives"),
+        pytest.param({"parameters": sound()["spec"]["parameters"][:1]}, "parameters", id="parameters"),
+    ],
+)
+def test_the_search_of_a_study_cannot_be_changed(api: Client, study: str, change: dict[str, Any], message: str) -> None:
+    answer = api.merge(study, {"spec": change})
+
+    assert answer.code == 422
+    assert f"{message} cannot be changed" in answer.message
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"suspend": True},
+        {"budget": {"maxTrials": 90, "parallelTrials": 3}},
+        {"stopping": {"rule": "median"}},
+        {"suspend": None},
+    ],
+    ids=str,
+)
+def test_the_rest_of_a_study_can_be_changed_while_it_runs(api: Client, study: str, change: dict[str, Any]) -> None:
+    assert api.merge(study, {"spec": change}).code == 200
+
+
+@pytest.mark.parametrize("change", [{"seed": 8}, {"assignment": {"lr": 0.02}}, {"index": 1}], ids=str)
+def test_the_spec_of_a_trial_is_never_changed(api: Client, trial: str, change: dict[str, Any]) -> None:
+    answer = api.merge(trial, {"spec": change})
+
+    assert answer.code == 422
+    assert "spec: Invalid value" in answer.message
+
+
+def test_an_assignment_keeps_the_types_of_its_values(api: Client, trial: str) -> None:
+    assert api.get(trial).body["spec"]["assignment"] == {"lr": 0.01, "optimizer": "sgd", "deep": True}
+
+
+def test_spec_and_status_are_written_apart(api: Client, study: str) -> None:
+    api.merge(study, {"status": {"state": "Running"}, "spec": {"suspend": True}})
+    api.merge(f"{study}/status", {"status": {"progress": "3/60"}, "spec": {"suspend": False}})
+
+    body = api.get(study).body
+    assert body["spec"]["suspend"] is True
+    assert body["status"] == {"progress": "3/60"}
+
+
+def test_a_generation_counts_the_changes_of_the_spec_alone(api: Client, study: str) -> None:
+    api.merge(f"{study}/status", {"status": {"progress": "3/60"}})
+    before = api.get(study).body["metadata"]["generation"]
+
+    api.merge(study, {"spec": {"suspend": True}})
+
+    assert (before, api.get(study).body["metadata"]["generation"]) == (1, 2)
+
+
+def test_a_status_that_does_not_fit_its_schema_is_refused(api: Client, study: str) -> None:
+    answer = api.merge(f"{study}/status", {"status": {"trials": {"running": "many"}}})
+
+    assert answer.code == 422
+    assert "status.trials.running" in answer.message
+
+
+def test_kubectl_get_shows_what_goes_on_in_columns(
+    control_plane: ControlPlane, api: Client, namespace: str, study: str
+) -> None:
+    trials = {"running": 4, "failed": 1}
+    status = {"progress": "23/60", "trials": trials, "bestValue": "0.9821", "state": "Running"}
+    assert api.merge(f"{study}/status", {"status": status}).is_accepted
+
+    narrow = control_plane.kubectl("get", "studies", "-n", namespace).stdout.splitlines()
+    wide = control_plane.kubectl("get", "stu", "-n", namespace, "-o", "wide").stdout.splitlines()
+
+    assert narrow[0].split() == ["NAME", "ALGORITHM", "TRIALS", "RUNNING", "BEST", "STATE", "AGE"]
+    assert narrow[1].split()[:6] == ["digits", "auto", "23/60", "4", "0.9821", "Running"]
+    assert wide[0].split()[-2:] == ["FAILED", "MESSAGE"]
+
+
+def test_one_category_names_studies_and_trials(
+    control_plane: ControlPlane, namespace: str, study: str, trial: str
+) -> None:
+    shown = control_plane.kubectl("get", "seatrial", "-n", namespace, "-o", "name").stdout.split()
+
+    assert shown == ["study.seatrial.dev/digits", "trial.seatrial.dev/digits-0"]
+
+
+def test_defaults_are_filled_in_by_the_server_as_by_the_laptop(api: Client, study: str) -> None:
+    from seatrial.search.checks import load_study
+
+    ours = load_study(SOUND.encode(), source="study.yaml").study.to_wire()["spec"]
+    theirs = api.get(study).body["spec"]
+
+    def missing(mine: Any, its: Any, path: str) -> list[str]:
+        if isinstance(mine, dict) and isinstance(its, dict):
+            return [
+                found for key in its if key != "template" for found in missing(mine.get(key), its[key], f"{path}.{key}")
+            ]
+        return [] if mine == its else [f"{path}: {mine!r} here, {its!r} there"]
+
+    assert missing(copy.deepcopy(ours), theirs, "spec") == []
