@@ -222,6 +222,8 @@ class _View:
             words = words or "the Pod was deleted"
             if reason in {"Error", "Completed"}:
                 reason = disruption or _TERMINATED_BY_SIGNAL.get(code, "Deleted")
+        else:
+            words = ""
         message = ": ".join(filter(None, [f"exit code {code}" if code else "", words, output]))
         return self._build(
             Phase.EXITED,
@@ -329,7 +331,7 @@ class _View:
 def _unschedulable(reason: str, message: str) -> tuple[str, str]:
     # What follows tells of preemption, which is the scheduler's business.
     message = message.split(" preemption:")[0].strip()
-    lacking = list(dict.fromkeys(_INSUFFICIENT.findall(message)))
+    lacking = list(dict.fromkeys(found.rstrip(".") for found in _INSUFFICIENT.findall(message)))
     if not lacking:
         return reason, message
     return "Insufficient", f"{', '.join(lacking)} ({message.rstrip('.')})"

@@ -1,0 +1,258 @@
+"""What a cluster adds to the contract of runners: refusals, adoption, retention, rehearsals."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from adapters.contracts import a_record
+from adapters.kubernetes.world import Cluster, Memory, ensure_trial
+from decide.builders import a_study
+from seatrial.adapters.kubernetes.faults import Forbidden, Invalid
+from seatrial.adapters.kubernetes.port import PODS, KubeObject, PatchKind, Resource
+from seatrial.adapters.kubernetes.rehearsal import build_rehearsal_trial
+from seatrial.adapters.kubernetes.runner import Retention
+from seatrial.adapters.local.memory import Script
+from seatrial.api.trial import Trial
+from seatrial.decide.attempts import Phase
+from seatrial.errors import TransientError
+
+QUOTA = 'pods "s-0-0" is forbidden: exceeded quota: gpus, requested: requests.nvidia.com/gpu=1, used: 2, limited: 2'
+
+
+class Lab:
+    """A cluster with a study, a runner, and an admission that can refuse."""
+
+    def __init__(self, *, retention: Retention = Retention.NONE, exit_code: int = 0) -> None:
+        script = Script(duration_seconds=10, sdk=False, exit_code=exit_code)
+        self.cluster = Cluster(lambda trial, number: script)
+        self.refusal: Exception | None = None
+        self.cluster.server.admission.append(self._admit)
+        self.memory = Memory(self.cluster, retention=retention)
+        self.runner = self.memory.runner
+        self.key = self.cluster.put_study(a_study())
+        self.study = self.cluster.stored(self.key)
+
+    def _admit(self, resource: Resource, body: KubeObject) -> None:
+        if resource is PODS and self.refusal is not None:
+            raise self.refusal
+
+    def trial(self, index: int = 0) -> Trial:
+        return ensure_trial(self.cluster, self.key, a_record(index))
+
+    async def start(self, index: int = 0, number: int = 0) -> None:
+        await self.memory.settle()
+        await self.runner.start(self.study, self.trial(index), number)
+
+    async def observe(self):
+        await self.memory.settle()
+        return await self.runner.observe(self.study)
+
+    async def finish(self) -> None:
+        await self.memory.settle()
+        self.cluster.kubelet.advance(60)
+        self.cluster.kubelet.advance(60)
+        await self.memory.settle()
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (Forbidden(QUOTA, code=403), "QuotaExceeded"),
+        (Forbidden('violates PodSecurity "restricted:latest": runAsNonRoot', code=403), "PodSecurity"),
+        (Forbidden("denied by policy", code=403), "PodForbidden"),
+        (Invalid("spec.containers[0].image: Required value", code=422), "PodInvalid"),
+    ],
+)
+async def test_a_pod_that_is_not_wanted_waits_with_the_servers_words(error: Exception, reason: str):
+    lab = Lab()
+    lab.refusal = error
+
+    await lab.start()
+
+    seen = (await lab.observe())["s-0"]
+    assert (seen.phase, seen.reason, seen.message) == (Phase.WAITING, reason, str(error))
+    assert lab.cluster.pods() == []
+
+
+async def test_a_pod_that_was_not_wanted_is_tried_again_after_a_while():
+    lab = Lab()
+    lab.refusal = Forbidden(QUOTA, code=403)
+    await lab.start()
+    lab.refusal = None
+
+    assert (await lab.observe())["s-0"].reason == "QuotaExceeded"
+    lab.cluster.clock.advance(16)
+    await lab.observe()
+
+    assert (await lab.observe())["s-0"].phase is Phase.RUNNING
+    assert lab.cluster.pods() == ["s-0-0"]
+
+
+async def test_a_refused_pod_can_be_stopped_and_released():
+    lab = Lab()
+    lab.refusal = Forbidden(QUOTA, code=403)
+    await lab.start()
+
+    await lab.runner.stop(lab.study, lab.trial(), 0)
+
+    assert ((await lab.observe())["s-0"].phase, (await lab.observe())["s-0"].exit_code) == (Phase.EXITED, 143)
+    await lab.runner.release(lab.study, lab.trial(), 0)
+    assert await lab.observe() == {}
+
+
+async def test_starting_at_the_same_time_makes_one_pod_each():
+    lab = Lab()
+    trials = [lab.trial(index) for index in range(5)]
+    await lab.memory.settle()
+
+    await asyncio.gather(*(lab.runner.start(lab.study, trial, 0) for trial in trials * 2))
+
+    assert sorted(lab.cluster.pods()) == [f"s-{index}-0" for index in range(5)]
+
+
+async def test_a_pod_that_an_earlier_life_created_is_adopted():
+    lab = Lab()
+    await lab.start()
+    uid = lab.cluster.server.get(PODS, "default", "s-0-0")["metadata"]["uid"]
+    other = Memory(lab.cluster)
+    # It has read its lists before the Pod was there.
+    other.pods._synced.set()
+
+    await other.runner.start(lab.study, lab.trial(), 0)
+
+    assert [pod.uid for pod in other.pods.of(lab.key).values()] == [uid]
+
+
+async def test_a_name_that_a_stranger_has_taken_is_waited_for():
+    lab = Lab()
+    stranger = {"metadata": {"name": "s-0-0"}, "spec": {"containers": [{"name": "main"}]}}
+    lab.cluster.server.create(PODS, "default", stranger)
+
+    with pytest.raises(TransientError, match="not of this trial"):
+        await lab.start()
+    lab.cluster.server.delete(PODS, "default", "s-0-0")
+    await lab.start()
+
+    assert (await lab.observe())["s-0"].phase is Phase.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("retention", "exit_code", "stays"),
+    [
+        (Retention.NONE, 0, False),
+        (Retention.NONE, 1, False),
+        (Retention.FAILED, 0, False),
+        (Retention.FAILED, 1, True),
+        (Retention.ALL, 0, True),
+        (Retention.ALL, 1, True),
+    ],
+)
+async def test_pods_stay_as_they_should_and_are_seen_no_more(retention: Retention, exit_code: int, stays: bool):
+    lab = Lab(retention=retention, exit_code=exit_code)
+    await lab.start()
+    await lab.finish()
+
+    await lab.runner.release(lab.study, lab.trial(), 0)
+
+    assert await lab.observe() == {}
+    assert lab.cluster.pods() == (["s-0-0"] if stays else [])
+    if stays:
+        assert not lab.cluster.server.get(PODS, "default", "s-0-0")["metadata"].get("finalizers")
+
+
+async def test_a_result_outlives_the_deletion_of_its_pod_until_it_is_released():
+    lab = Lab(exit_code=3)
+    await lab.start()
+    await lab.finish()
+    lab.cluster.server.delete(PODS, "default", "s-0-0")
+    await lab.finish()
+
+    seen = (await lab.observe())["s-0"]
+
+    assert (seen.phase, seen.exit_code, seen.infrastructure) == (Phase.EXITED, 3, False)
+    await lab.runner.release(lab.study, lab.trial(), 0)
+    assert lab.cluster.pods() == []
+
+
+async def test_finalizers_of_others_are_left_alone():
+    lab = Lab()
+    await lab.start()
+    both = {"metadata": {"finalizers": ["example.org/audit", "seatrial.dev/result-tracking"]}}
+    lab.cluster.server.patch(PODS, "default", "s-0-0", both, kind=PatchKind.MERGE)
+    await lab.finish()
+
+    await lab.runner.release(lab.study, lab.trial(), 0)
+
+    assert lab.cluster.server.get(PODS, "default", "s-0-0")["metadata"]["finalizers"] == ["example.org/audit"]
+    assert await lab.observe() == {}
+
+
+async def test_finalizers_that_changed_unseen_are_looked_at_again():
+    lab = Lab()
+    await lab.start()
+    await lab.finish()
+    both = {"metadata": {"finalizers": ["example.org/audit", "seatrial.dev/result-tracking"]}}
+    lab.cluster.server.patch(PODS, "default", "s-0-0", both, kind=PatchKind.MERGE)
+
+    with pytest.raises(TransientError, match="look again"):
+        await lab.runner.release(lab.study, lab.trial(), 0)
+    await lab.runner.release(lab.study, lab.trial(), 0)
+
+    assert lab.cluster.server.get(PODS, "default", "s-0-0")["metadata"]["finalizers"] == ["example.org/audit"]
+
+
+async def test_the_attempt_after_one_on_a_lost_node_starts_while_the_zombie_is_still_there():
+    lab = Lab()
+    await lab.start()
+    await lab.observe()
+    lab.cluster.kubelet.silent = True
+    lab.cluster.kubelet.evict("default", "s-0-0", "DeletionByTaintManager")
+    lab.cluster.clock.advance(120)
+    seen = (await lab.observe())["s-0"]
+    assert (seen.phase, seen.reason) == (Phase.LOST, "DeletionByTaintManager")
+
+    await lab.runner.release(lab.study, lab.trial(), 0)
+    await lab.start(number=1)
+
+    assert (await lab.observe())["s-0"].number == 1
+    assert lab.cluster.pods() == ["s-0-0", "s-0-1"]
+
+
+async def test_pods_of_an_earlier_study_of_the_same_name_are_not_seen():
+    lab = Lab()
+    await lab.start()
+    other = lab.study.model_copy(update={"metadata": lab.study.metadata.model_copy(update={"uid": "another"})})
+    await lab.memory.settle()
+
+    assert await lab.runner.observe(other) == {}
+
+
+async def test_nothing_is_told_before_the_pods_are_known():
+    lab = Lab()
+
+    with pytest.raises(TransientError, match="not known yet"):
+        await lab.runner.observe(lab.study)
+
+
+# ---- rehearsal -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_rehearsal_starts_nothing():
+    lab = Lab()
+
+    refusal = await lab.runner.rehearse(lab.study, build_rehearsal_trial(lab.study, lab.cluster.clock.now()))
+
+    assert refusal is None
+    assert lab.cluster.pods() == []
+
+
+async def test_a_rehearsal_tells_what_the_server_would_refuse():
+    lab = Lab()
+    lab.refusal = Forbidden(QUOTA, code=403)
+
+    refusal = await lab.runner.rehearse(lab.study, build_rehearsal_trial(lab.study, lab.cluster.clock.now()))
+
+    assert refusal is not None
+    assert (refusal.reason, refusal.message) == ("QuotaExceeded", QUOTA)
