@@ -1,0 +1,116 @@
+"""A kind cluster for tests, made by ``scripts/kind-up`` apart from the one that a person plays with.
+
+It takes half a minute to make, and is removed after the tests unless ``SEATRIAL_KEEP_CLUSTER`` is set: then the next run starts at
+once. ``KIND_CLUSTER`` names another cluster to use, which is never removed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["KindCluster", "run_kind_cluster"]
+
+ROOT = Path(__file__).parents[2]
+_NAME = "seatrial-test"
+_SMALL_IMAGE = "seatrial-test/kubectl:local"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KindCluster:
+    """A cluster that is up.
+
+    Attributes:
+        environment: In which kubectl, kind, docker and client libraries find it.
+    """
+
+    environment: Mapping[str, str]
+
+    def run(self, *command: str, text: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a program in the cluster's environment and the repository's root.
+
+        Raises:
+            RuntimeError: If it fails and *check* holds, with what it printed.
+        """
+        done = subprocess.run(
+            command, env=self.environment, cwd=ROOT, input=text, capture_output=True, text=True, check=False
+        )
+        if check and done.returncode:
+            raise RuntimeError(f"{' '.join(command)}: {done.stderr}{done.stdout}")
+        return done
+
+    def kubectl(self, *arguments: str, text: str | None = None, check: bool = True) -> str:
+        """Run kubectl as the cluster's admin and return what it prints."""
+        return self.run("kubectl", *arguments, text=text, check=check).stdout
+
+    def apply(self, namespace: str, *objects: object) -> None:
+        """Apply objects to a namespace."""
+        for each in objects:
+            self.kubectl("apply", "-n", namespace, "-f", "-", text=json.dumps(each))
+
+    def get(self, *arguments: str) -> dict[str, Any]:
+        """Return an object or a list as the API server has it."""
+        found: dict[str, Any] = json.loads(self.kubectl("get", *arguments, "-o", "json"))
+        return found
+
+    def load(self, image: str) -> None:
+        """Load an image from Docker into the nodes, where they do not have it yet."""
+        self.run("scripts/kind-load", image)
+
+    def small_image(self) -> str:
+        """Return the name of a loaded image that holds kubectl and nothing else."""
+        if self.run("docker", "image", "inspect", _SMALL_IMAGE, check=False).returncode:
+            archive = 'tar -C "$(dirname "$(command -v kubectl)")" -c kubectl | docker import --change \'ENTRYPOINT ["/kubectl"]\' - "$1"'
+            self.run("bash", "-ec", archive, "bash", _SMALL_IMAGE)
+        self.load(_SMALL_IMAGE)
+        return _SMALL_IMAGE
+
+    def wait_until(self, condition: Callable[[], bool], *, what: str, seconds: float = 90) -> None:
+        """Return as soon as *condition* holds.
+
+        Raises:
+            TimeoutError: If it does not within *seconds*; *what* is named.
+        """
+        end = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > end:
+                raise TimeoutError(f"waited {seconds:g} s for {what}")
+            time.sleep(0.2)
+
+
+def _start(name: str) -> KindCluster:
+    command = 'exports=$(scripts/kind-up) && eval "$exports" && env -0'
+    environment = os.environ | {"KIND_CLUSTER": name}
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError("scripts/kind-up failed; its output says why")
+    return KindCluster(environment=dict(entry.split("=", 1) for entry in done.stdout.split("\0") if entry))
+
+
+@contextmanager
+def run_kind_cluster() -> Iterator[KindCluster]:
+    """Give a cluster, shared by the test processes that ask at one time; the last one removes it."""
+    given = os.environ.get("KIND_CLUSTER")
+    users = Path(os.environ.get("SEATRIAL_CACHE", Path.home() / ".cache" / "seatrial")) / "kind" / f"{_NAME}.users"
+    users.parent.mkdir(parents=True, exist_ok=True)
+    with users.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        cluster = _start(given or _NAME)
+        yield cluster
+        if given or os.environ.get("SEATRIAL_KEEP_CLUSTER"):
+            return
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return  # another test process still uses it
+        subprocess.run(["scripts/kind-down"], cwd=ROOT, env=cluster.environment, check=True)
