@@ -55,6 +55,16 @@ control-plane: ## Build etcd, the API server and their like from Go modules, min
 lock: $(UV) ## Resolve the dependencies anew into requirements/
 	scripts/lock $(UV)
 
+# ---- a cluster to play with ------------------------------------------------------------------------------------------
+
+.PHONY: kind-up
+kind-up: ## Make a kind cluster with two pretended GPUs: eval "$$(make -s kind-up)"
+	@scripts/kind-up
+
+.PHONY: kind-down
+kind-down: ## Remove it again
+	@scripts/kind-down
+
 # ---- main jobs ------------------------------------------------------------------------------------------------------
 
 .PHONY: demo
@@ -63,7 +73,8 @@ demo: $(VENV)/.demo ## Install, then run examples/digits.yaml to the end and wri
 
 .PHONY: test
 test: setup verify ## Install, then pass every check and test
-	@$(BIN)/python -m pytest -n 2 --dist worksteal tests
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not kind" tests
+	@$(BIN)/python -m pytest -m kind tests/kind
 
 .PHONY: test-fast
 test-fast: $(VENV)/.dev ## The tests that need no torch, browser, Prometheus or control plane
