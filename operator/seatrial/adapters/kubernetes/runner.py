@@ -248,11 +248,13 @@ class KubernetesRunner:
     async def _refresh(self, namespace: str, name: str) -> PodRecord | None:
         """Read a Pod from the server into the cache; None when it is gone or none of Seatrial's."""
         try:
-            return self._pods.note(await self._client.get(PODS, namespace, name))
+            found = await self._client.get(PODS, namespace, name)
         except NotFound:
             return None
         except ApiError as error:
             raise TransientError(f"Pod {name} cannot be read: {error}") from error
+        # The cache is one of Pods with this label.
+        return self._pods.note(found) if names.LABEL_TRIAL in (found["metadata"].get("labels") or {}) else None
 
     async def _try_again(self, key: StudyKey, now: datetime) -> None:
         for refused in list(self._refused.get(key, {}).values()):

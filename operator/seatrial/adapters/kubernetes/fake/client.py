@@ -82,7 +82,8 @@ class FakeClient:
         """Yield what happens after *version*; a bookmark comes whenever other objects have moved on."""
         self._faults(Moment.BEFORE, "watch", resource, "")
         self._observer(Call(verb="watch", resource=resource.plural, code=200, seconds=0.0))
-        seen, news = int(version), asyncio.Event()
+        seen = told = int(version)
+        news = asyncio.Event()
         self._server.listeners.append(news.set)
         try:
             while True:
@@ -92,9 +93,10 @@ class FakeClient:
                     seen = written.version
                     event = written.event(selector)
                     if event is not None:
+                        told = seen
                         yield event
-                if seen < self._server.version:
-                    seen = self._server.version
+                if told < self._server.version:
+                    seen = told = self._server.version
                     yield WatchEvent(type="BOOKMARK", object={"metadata": {"resourceVersion": str(seen)}})
                 if seen == self._server.version and not await _heard(news, timeout_seconds):
                     return

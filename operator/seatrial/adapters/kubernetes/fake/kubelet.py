@@ -151,7 +151,8 @@ class FakeKubelet:
         for pod in pods:
             if pod["spec"].get("nodeName") or _is_over(pod) or pod["metadata"].get("deletionTimestamp"):
                 continue
-            if pod["spec"].get("schedulingGates"):
+            if pod["spec"].get("schedulingGates") or names.LABEL_TRIAL not in (pod["metadata"].get("labels") or {}):
+                # Pods that are of no trial have no story.
                 continue
             if self.capacity is not None and running >= self.capacity:
                 words = f"0/1 nodes are available: 1 Insufficient {_wanted(pod)}. preemption: 0/1 nodes are available."
