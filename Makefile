@@ -58,7 +58,7 @@ lock: $(UV) ## Resolve the dependencies anew into requirements/
 # ---- a cluster to play with ------------------------------------------------------------------------------------------
 
 .PHONY: kind-up
-kind-up: ## Make a kind cluster with two pretended GPUs: eval "$$(make -s kind-up)"
+kind-up: ## Make a kind cluster with two pretended GPUs, and print the environment that finds it
 	@scripts/kind-up
 
 .PHONY: kind-down
