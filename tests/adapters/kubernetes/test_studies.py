@@ -119,7 +119,7 @@ class Life:
         """Hold what must always hold."""
         started = Counter(self.cluster.kubelet.started)
         assert set(started.values()) <= {1}, started
-        live = [pod for pod in self.cluster.server.all(PODS) if pod["status"]["phase"] in {"Pending", "Running"}]
+        live = [pod for pod in self.cluster.server.peek(PODS) if pod["status"]["phase"] in {"Pending", "Running"}]
         assert len(live) <= self.study.spec.budget.parallel_trials
 
     def outcome(self) -> list[tuple[dict, str, list]]:

@@ -2,11 +2,11 @@
 """The client port over a :class:`~seatrial.adapters.kubernetes.fake.server.FakeServer`, with a place for faults."""
 
 import asyncio
-import copy
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from seatrial.adapters.kubernetes.fake.patching import copy_json
 from seatrial.adapters.kubernetes.fake.server import FakeServer
 from seatrial.adapters.kubernetes.faults import ApiError
 from seatrial.adapters.kubernetes.port import (
@@ -180,7 +180,7 @@ class FakeClient:
 
 def _send(body: T) -> T:
     """Return what arrives at the server: a copy."""
-    return copy.deepcopy(body)
+    return copy_json(body)
 
 
 async def _heard(news: asyncio.Event, timeout_seconds: float) -> bool:

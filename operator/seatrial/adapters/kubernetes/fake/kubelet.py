@@ -91,7 +91,7 @@ class FakeKubelet:
         if self.silent:
             return
         now = self.clock.now()
-        for pod in self.server.all(PODS):
+        for pod in self.server.peek(PODS):
             play = self._plays.get(pod["metadata"]["uid"])
             if play is not None and play.stop_at is None and pod["metadata"].get("deletionTimestamp"):
                 play.stop_at = now
@@ -146,7 +146,7 @@ class FakeKubelet:
     # ---- scheduling --------------------------------------------------------------------------------------------------
 
     def _schedule(self, now: datetime) -> None:
-        pods = self.server.all(PODS)
+        pods = self.server.peek(PODS)
         running = sum(bool(pod["spec"].get("nodeName")) and not _is_over(pod) for pod in pods)
         for pod in pods:
             if pod["spec"].get("nodeName") or _is_over(pod) or pod["metadata"].get("deletionTimestamp"):
@@ -226,9 +226,11 @@ class FakeKubelet:
     def _confirm(self, pod: KubeObject) -> None:
         """Tell the server that nothing of a deleted Pod runs any more."""
         metadata = pod["metadata"]
+        if not metadata.get("deletionTimestamp") or metadata.get("deletionGracePeriodSeconds") == 0:
+            return
         try:
             now = self.server.get(PODS, metadata["namespace"], metadata["name"])
-            if now["metadata"].get("deletionTimestamp") and (_is_over(now)):
+            if _is_over(now):
                 self.server.delete(PODS, metadata["namespace"], metadata["name"], uid=metadata["uid"], grace_seconds=0)
         except (NotFound, Conflict):
             return

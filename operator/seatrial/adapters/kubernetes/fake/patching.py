@@ -1,22 +1,32 @@
 # ruff: noqa: ANN401 - JSON may be anything
 """The three patches of the API server on JSON objects: merge, JSON and (in its simple part) server-side apply. Pure."""
 
-import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from seatrial.adapters.kubernetes.faults import Conflict, Invalid
 from seatrial.adapters.kubernetes.port import KubeObject
 
-__all__ = ["apply_json_patch", "apply_merge_patch", "leaf_paths", "remove_path"]
+__all__ = ["apply_json_patch", "apply_merge_patch", "copy_json", "leaf_paths", "remove_path"]
+
+T = TypeVar("T")
 
 _TEST_FAILED = "the server rejected our request due to an error in our request"
+
+
+def copy_json(value: T) -> T:
+    """Return a deep copy of what consists of mappings, lists and scalars, several times as fast as ``copy.deepcopy``."""
+    if isinstance(value, Mapping):
+        return {key: copy_json(item) for key, item in value.items()}  # type: ignore[return-value]
+    if isinstance(value, list | tuple):
+        return [copy_json(item) for item in value]  # type: ignore[return-value]
+    return value
 
 
 def apply_merge_patch(target: Any, patch: Any) -> Any:
     """Return *target* with *patch* merged into it: mappings are merged, null removes, everything else replaces (RFC 7386)."""
     if not isinstance(patch, Mapping):
-        return copy.deepcopy(patch)
+        return copy_json(patch)
     merged = dict(target) if isinstance(target, Mapping) else {}
     for key, value in patch.items():
         if value is None:
@@ -33,7 +43,7 @@ def apply_json_patch(target: KubeObject, operations: Sequence[Mapping[str, Any]]
         Conflict: If a test fails or a place does not exist.
         Invalid: If an operation is none of these.
     """
-    found = copy.deepcopy(target)
+    found: KubeObject = copy_json(target)
     for operation in operations:
         keys = [key.replace("~1", "/").replace("~0", "~") for key in str(operation["path"]).split("/")[1:]]
         _operate(found, keys, operation)
@@ -41,7 +51,7 @@ def apply_json_patch(target: KubeObject, operations: Sequence[Mapping[str, Any]]
 
 
 def _operate(found: Any, keys: Sequence[str], operation: Mapping[str, Any]) -> None:
-    kind, value = operation["op"], copy.deepcopy(operation.get("value"))
+    kind, value = operation["op"], copy_json(operation.get("value"))
     try:
         for key in keys[:-1]:
             found = found[int(key)] if isinstance(found, list) else found[key]

@@ -4,14 +4,19 @@ It knows Studies, Trials, Pods, Leases and whatever else it is given, and valida
 that tests wish for is a list of functions.
 """
 
-import copy
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from seatrial.adapters.kubernetes.fake.patching import apply_json_patch, apply_merge_patch, leaf_paths, remove_path
+from seatrial.adapters.kubernetes.fake.patching import (
+    apply_json_patch,
+    apply_merge_patch,
+    copy_json,
+    leaf_paths,
+    remove_path,
+)
 from seatrial.adapters.kubernetes.faults import AlreadyExists, Conflict, Gone, Invalid, NotFound
 from seatrial.adapters.kubernetes.port import (
     PODS,
@@ -70,10 +75,10 @@ class Written:
         was = self.old is not None and matches(selector, self.old["metadata"].get("labels") or {})
         now = self.new is not None and matches(selector, self.new["metadata"].get("labels") or {})
         if now:
-            return WatchEvent(type="MODIFIED" if was else "ADDED", object=copy.deepcopy(self.new or {}))
+            return WatchEvent(type="MODIFIED" if was else "ADDED", object=copy_json(self.new or {}))
         if not was:
             return None
-        gone = copy.deepcopy(self.old or {})
+        gone = copy_json(self.old or {})
         gone["metadata"]["resourceVersion"] = str(self.version)
         return WatchEvent(type="DELETED", object=gone)
 
@@ -105,12 +110,16 @@ class FakeServer:
 
     def get(self, resource: Resource, namespace: str, name: str) -> KubeObject:
         """Return a copy of one object."""
-        return copy.deepcopy(self._find((resource.plural, namespace, name)))
+        return copy_json(self._find((resource.plural, namespace, name)))
 
     def all(self, resource: Resource, namespace: str | None = None, selector: str = "") -> list[KubeObject]:
         """Return copies of all objects of a kind, in the order of their creation."""
+        return [copy_json(found) for found in self.peek(resource, namespace, selector)]
+
+    def peek(self, resource: Resource, namespace: str | None = None, selector: str = "") -> list[KubeObject]:
+        """Return what :meth:`all` does, but the objects themselves: they must not be changed. A write makes a new one."""
         return [
-            copy.deepcopy(found)
+            found
             for (plural, within, _), found in self._objects.items()
             if plural == resource.plural
             and namespace in {None, within}
@@ -153,7 +162,7 @@ class FakeServer:
 
     def create(self, resource: Resource, namespace: str, body: KubeObject, *, dry_run: bool = False) -> KubeObject:
         """Create an object."""
-        new = copy.deepcopy(body)
+        new = copy_json(body)
         metadata = new["metadata"]
         place = (resource.plural, namespace, metadata["name"])
         for admit in self.admission:
@@ -178,7 +187,7 @@ class FakeServer:
         if dry_run:
             return new
         self._write(place, new, f"create {resource.plural} {namespace}/{metadata['name']}")
-        return copy.deepcopy(new)
+        return copy_json(new)
 
     def patch(
         self,
@@ -208,10 +217,10 @@ class FakeServer:
             if new["metadata"].get(identity) != old["metadata"].get(identity):
                 words = f'Operation cannot be fulfilled on {resource.plural} "{name}": the object has been modified'
                 raise Conflict(words, code=409, reason="Conflict")
-        new = _keep_apart(resource, old, copy.deepcopy(new), subresource)
+        new = _keep_apart(resource, old, copy_json(new), subresource)
         suffix = f"/{subresource}" if subresource else ""
         self._write(place, new, f"patch {resource.plural}{suffix} {namespace}/{name}")
-        return copy.deepcopy(new)
+        return copy_json(new)
 
     def delete(
         self, resource: Resource, namespace: str, name: str, *, uid: str = "", grace_seconds: int | None = None
@@ -226,8 +235,8 @@ class FakeServer:
         grace = _grace(resource, old, grace_seconds)
         known = metadata.get("deletionGracePeriodSeconds")
         if metadata.get("deletionTimestamp") and (known is None or grace >= known):
-            return copy.deepcopy(old)
-        new = copy.deepcopy(old)
+            return copy_json(old)
+        new = copy_json(old)
         asked = self.clock.now()
         if known is not None:
             # A shorter grace period counts from the first request.
@@ -235,7 +244,7 @@ class FakeServer:
         at = write_time(asked + timedelta(seconds=grace))
         new["metadata"] |= {"deletionTimestamp": at, "deletionGracePeriodSeconds": grace}
         self._write(place, new, f"delete {resource.plural} {namespace}/{name}")
-        return copy.deepcopy(new) if place in self._objects else None
+        return copy_json(new) if place in self._objects else None
 
     # ---- inside ------------------------------------------------------------------------------------------------------
 
@@ -284,7 +293,7 @@ class FakeServer:
         """Return the object without what its manager had applied before and does not any more."""
         content = {key: body[key] for key in body if key not in {"apiVersion", "kind", "metadata"}}
         leaves = leaf_paths(content)
-        base = copy.deepcopy(old)
+        base = copy_json(old)
         for path in self._applied.get((place, manager), set()) - leaves:
             remove_path(base, path)
         self._applied[place, manager] = leaves
@@ -306,13 +315,13 @@ def _keep_apart(resource: Resource, old: KubeObject, new: KubeObject, subresourc
     if resource.plural not in _STATUS:
         return new
     if subresource == "status":
-        kept = copy.deepcopy(old)
+        kept = copy_json(old)
         if "status" in new:
             kept["status"] = new["status"]
         return kept
     new.pop("status", None)
     if "status" in old:
-        new["status"] = copy.deepcopy(old["status"])
+        new["status"] = copy_json(old["status"])
     if new.get("spec") != old.get("spec") and resource.plural != PODS.plural:
         new["metadata"]["generation"] = old["metadata"]["generation"] + 1
     return new
