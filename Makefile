@@ -74,6 +74,9 @@ demo: $(VENV)/.demo ## Install, then run examples/digits.yaml to the end and wri
 .PHONY: test
 test: setup verify ## Install, then pass every check and test
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not kind" tests
+
+.PHONY: test-kind
+test-kind: $(VENV)/.dev ## The tests on a real cluster in containers, which they make where none is up
 	@$(BIN)/python -m pytest -m kind tests/kind
 
 .PHONY: test-fast
