@@ -2,6 +2,7 @@
 
     python bench/optimizers/run.py --engines auto,tpe --tasks all --seeds 0-4 [--batch 8] [--budget 100] [--limit SECONDS]
     python bench/optimizers/run.py --tables --seeds 0-4 [--batch 8] [--compare auto,optuna_tpe] [--markdown]
+    python bench/optimizers/run.py --document docs/benchmarks.md --seeds 0-4 --compare …
     python bench/optimizers/run.py --latency --engines auto,tpe
 
 Runs are appended to ``bench/results/optimizers/ENGINE.jsonl``; what is there is not run again. Seeds are the outer loop, so that a run
@@ -20,6 +21,7 @@ def main() -> None:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     import campaign
+    import document
     import latency
     import tables
     from suite import Suite, default_suite
@@ -38,6 +40,7 @@ def main() -> None:
         "--compare", default="", help="engines in the tables, comma-separated; default: all complete ones"
     )
     parser.add_argument("--markdown", action="store_true")
+    parser.add_argument("--document", type=Path, help="file whose marked part is replaced by the tables")
     parser.add_argument("--latency", action="store_true")
     options = parser.parse_args()
     if options.latency:
@@ -46,7 +49,9 @@ def main() -> None:
     if options.suite is None:
         raise SystemExit("no suite: name one with --suite or SEATRIAL_BENCH_SUITE")
     suite = Suite(options.suite)
-    if options.tables:
+    if options.document:
+        document.rewrite(options.document, suite, campaign.own_runs(options.results), options)
+    elif options.tables:
         runs = campaign.own_runs(options.results)
         tables.report(suite, runs, options)
     else:
