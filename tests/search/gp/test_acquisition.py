@@ -115,10 +115,10 @@ def test_the_most_promising_point_beats_two_thousand_random_ones(space, seed):
     np.testing.assert_allclose(encoding.canonical(best), best)
 
 
-def test_points_that_nearly_repeat_a_known_one_come_last():
-    known = np.array([[0.5, 1.0], [0.2, 0.0]])
+def test_points_that_nearly_repeat_a_bad_one_come_last():
+    bad = np.array([[0.5, 1.0], [0.2, 0.0]])
     close, other_choice, apart = [0.5 + NEAR / 2, 1.0], [0.5 + NEAR / 2, 2.0], [0.5 + 2 * NEAR, 1.0]
 
-    ordered = list(apart_first(np.array([close, other_choice, apart]), known))
+    ordered = list(apart_first(np.array([close, other_choice, apart]), bad))
 
     np.testing.assert_allclose(ordered, [other_choice, apart, close])

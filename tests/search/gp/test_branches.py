@@ -10,7 +10,7 @@ from seatrial.search.base import Settings
 from seatrial.search.gp.branches import EVERY, due_branch
 from seatrial.search.gp.candidates import Branch, all_over, around
 from seatrial.search.gp.encoding import Encoding
-from seatrial.search.gp.optimise import single_changes
+from seatrial.search.gp.optimise import NEAR, single_changes
 from seatrial.search.space import Condition, Float, Int, SearchSpace
 
 
@@ -70,3 +70,16 @@ def test_a_branch_that_looks_bad_at_first_is_not_given_up():
     history, _ = rehearse(build_gp(BRANCHES, Settings(seed=1)), value, trials=40)
 
     assert min(trial.values[0] for trial in history.evaluated) < -0.15
+
+
+def test_bad_points_are_rarely_tried_again_a_hairs_breadth_away():
+    # Flat nearly everywhere: the models' doubt is largest at the ends of the range, again and again.
+    def value(a):
+        return 0.5 if a["model"] == "knn" else 1.0 if a["model"] == "svm" else 0.8
+
+    history, _ = rehearse(build_gp(BRANCHES, Settings(seed=1)), value, trials=50)
+
+    tried = np.sort([trial.assignment["c"] for trial in history.evaluated if trial.assignment["model"] == "svm"])
+    assert len(tried) > 20
+    # Without the rule it is nearly half of them; a model in doubt may still take a bad point for a good one.
+    assert (np.diff(tried) < NEAR).sum() <= 2

@@ -35,6 +35,8 @@ _LEAST_OBSERVED = 3
 _PARENTS = 5
 _SAMPLES = 16
 _CANDIDATE_WINNERS = 300
+# A trial is good if it is within this share of the way from the best one to the median.
+_GOOD = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +124,9 @@ class Gp:
         if branch is not None:
             inside = parents[np.isclose(parents[:, branch.column], branch.place)]
             parents = inside if len(inside) else all_over(self._encoding, _PARENTS, rng, branch)
-        for row in apart_first(most_promising(acquisition, parents[:_PARENTS], rng, branch), known):
+        # Close to a good point there may be a better one; close to a bad one there is nothing to learn.
+        bad = X[mean > mean.min() + _GOOD * (np.median(mean) - mean.min())]
+        for row in apart_first(most_promising(acquisition, parents[:_PARENTS], rng, branch), bad):
             yield self._encoding.decode(row)
 
     def _with_pending(

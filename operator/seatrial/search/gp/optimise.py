@@ -63,15 +63,15 @@ def most_promising(
     return np.vstack([points.X[np.argsort(-points.a, kind="stable")], X[order]])
 
 
-def apart_first(points: Array, known: Array) -> Iterator[Array]:
-    """Yield *points* (q, k) in their order, those that nearly repeat a known one (n, k) after all others.
+def apart_first(points: Array, bad: Array) -> Iterator[Array]:
+    """Yield *points* (q, k) in their order, those that nearly repeat one of the *bad* ones (n, k) after all others.
 
-    When nothing better is in sight, the most promising point is often a hair's breadth from one that was tried; the next best one
-    elsewhere teaches more.
+    When nothing better is in sight, the doubt is largest at the edges of the space and the most promising point is a hair's breadth
+    from one that was tried there; the next best one elsewhere teaches more.
     """
     repeated = []
     for x in points:
-        if (np.abs(known - x).max(axis=1) < NEAR).any():
+        if (np.abs(bad - x).max(axis=1) < NEAR).any():
             repeated.append(x)
         else:
             yield x
