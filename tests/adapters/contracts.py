@@ -154,6 +154,10 @@ class RunnerWorld(Protocol):
         """Wait for whatever comes next."""
         ...
 
+    async def until_deaf(self) -> None:
+        """Wait until a running trial of the kind ``deaf`` really ignores a request to end."""
+        ...
+
 
 _LONGEST_SECONDS = 20
 
@@ -240,6 +244,7 @@ class RunnerContract:
     async def test_an_attempt_that_ignores_the_request_is_killed_after_its_grace_period(self, world: RunnerWorld):
         await world.runner.start(world.study, a_record(0, kind="deaf"), 0)
         await until_running(world, "s-0")
+        await world.until_deaf()
 
         await world.runner.stop(world.study, a_record(0), 0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -26,7 +27,7 @@ ok) for step in 1 2 3; do
     done ;;
 fail) echo "it went wrong"; exit 3 ;;
 long) exec sleep 1000 ;;
-deaf) trap '' TERM; while :; do sleep 1000; done ;;
+deaf) trap '' TERM; echo deaf; while :; do sleep 1000; done ;;
 esac
 """
 
@@ -72,6 +73,13 @@ class LocalWorld:
 
     async def start(self, index: int = 0, number: int = 0, **assignment: object) -> None:
         await self.runner.start(self.study, a_record(index, **assignment), number)
+
+    async def until_deaf(self) -> None:
+        """Wait until the first trial ignores SIGTERM: before its trap is set it would end like any other."""
+        deadline = time.monotonic() + 20
+        while not (self.files().output.exists() and "deaf" in self.output()):
+            assert time.monotonic() < deadline, "the trial never became deaf"
+            await asyncio.sleep(0.01)
 
     async def run(self, index: int = 0, **assignment: object) -> Attempt:
         """Start a trial and return how it ended."""

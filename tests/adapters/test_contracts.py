@@ -49,6 +49,9 @@ class SimulatedWorld:
         self.runner = SimulatedRunner(SimulatedClock(), _script, capacity=capacity)
         self.metrics = self.runner
 
+    async def until_deaf(self) -> None:
+        """Scripted trials are deaf from their first moment."""
+
     async def wait(self) -> None:
         await self.runner.wait(10)
 

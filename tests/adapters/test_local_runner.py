@@ -392,6 +392,7 @@ async def test_a_second_interrupt_kills_what_is_left_of_the_grace_period(make):
     world = make(a_local_study(grace=1000))
     await world.start(kind="deaf")
     await until_running(world, "s-0")
+    await world.until_deaf()
     await world.runner.stop(world.study, a_record(0), 0)
 
     world.runner.hurry()

@@ -99,6 +99,9 @@ class SettledWorld:
         await self.memory.settle()
         await self.memory.runner.release(study, trial, number)
 
+    async def until_deaf(self) -> None:
+        """Scripted trials are deaf from their first moment."""
+
     async def wait(self) -> None:
         self.cluster.kubelet.advance(10)
 
