@@ -114,7 +114,7 @@ def run_study(study: Study, options: RunOptions, observer: Observer) -> Outcome:
             _move_aside(directory, observer)
         store = DirectoryStore(directory)
         try:
-            key = _put(store, study, directory)
+            key = _put(store, study, directory.root)
             return asyncio.run(_Session(store, key, directory, options, observer).run())
         finally:
             store.close()
@@ -130,11 +130,10 @@ def open_study(directory: Path) -> OpenedStudy:
 
 
 async def _open(directory: StudyDirectory) -> OpenedStudy:
-    if not directory.study.exists():
-        raise UsageError(f"{directory.root} holds no study: there is no {directory.study.name} in it; run one first")
     store = DirectoryStore(directory, owner=False)
-    study = Study.model_validate_json(directory.study.read_bytes())
-    study = await store.read_study(_key_of(study)) or study
+    study = store.stored_study()
+    if study is None:
+        raise UsageError(f"{directory.root} holds no study: there is no {directory.study.name} in it; run one first")
     trials = tuple(await store.read_trials(_key_of(study)))
     attempts = {
         trial.metadata.name: Attempt(trial=trial.metadata.name, number=trial.status.attempt, phase=Phase.EXITED)
@@ -149,20 +148,20 @@ def _key_of(study: Study) -> StudyKey:
     return StudyKey(study.metadata.namespace or "default", study.metadata.name)
 
 
-def _put(store: DirectoryStore, study: Study, directory: StudyDirectory) -> StudyKey:
+def _put(store: DirectoryStore, study: Study, root: Path) -> StudyKey:
     """Store the study, or what may be changed of it.
 
     Raises:
         UsageError: If the directory holds another study, or one with other objectives or parameters.
     """
-    old = asyncio.run(store.read_study(_key_of(study)))
-    if old is None and directory.study.exists():
-        raise UsageError(f"{directory.root} holds another study; name another --directory, or add --restart")
+    old = store.stored_study()
+    if old is not None and old.metadata.name != study.metadata.name:
+        raise UsageError(f"{root} holds another study; name another --directory, or add --restart")
     if old is not None:
         changed = [path for field, path in _FIXED.items() if getattr(old.spec, field) != getattr(study.spec, field)]
         if changed:
             raise UsageError(
-                f"{' and '.join(changed)} differ from the study in {directory.root}, whose trials would mean nothing any more; "
+                f"{' and '.join(changed)} differ from the study in {root}, whose trials would mean nothing any more; "
                 "give the study another metadata.name, or add --restart to move the old one aside and begin anew"
             )
     return store.put_study(study)

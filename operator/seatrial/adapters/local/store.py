@@ -51,7 +51,7 @@ class DirectoryStore:
     def put_study(self, study: Study) -> StudyKey:
         """Store a study as a user's ``apply`` does: the specification is replaced, the status stays."""
         self._directory.root.mkdir(parents=True, exist_ok=True)
-        old = self._read_study()
+        old = self.stored_study()
         changed = old is None or old.spec != study.spec
         generation = ((old.metadata.generation or 0) if old else 0) + changed
         metadata = study.metadata.model_copy(
@@ -68,7 +68,7 @@ class DirectoryStore:
         Raises:
             UsageError: If its file is torn.
         """
-        study = self._read_study()
+        study = self.stored_study()
         return study if study is not None and study.metadata.name == key.name else None
 
     async def read_trials(self, key: StudyKey) -> Sequence[Trial]:
@@ -113,7 +113,7 @@ class DirectoryStore:
 
     async def update_study(self, key: StudyKey, status: StudyStatus) -> None:
         """Replace the study's status."""
-        study = self._read_study()
+        study = self.stored_study()
         if study is not None and study.status != status:
             self._study = study.model_copy(update={"status": status})
             self._write(self._directory.study, self._study, lasting=False)
@@ -140,7 +140,12 @@ class DirectoryStore:
         if lasting:
             self._syncer.add(path)
 
-    def _read_study(self) -> Study | None:
+    def stored_study(self) -> Study | None:
+        """Return the study of the directory whatever its name, None when there is none.
+
+        Raises:
+            UsageError: If its file is torn; the owner puts it aside first.
+        """
         if self._study is None or not self._owner:
             try:
                 self._study = self._read(self._directory.study, Study)
