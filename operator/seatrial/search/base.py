@@ -5,13 +5,79 @@ it can be rebuilt anywhere: the same (space, seed, settings, history) give the s
 computed to be faster, never to be right.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
 from seatrial.search.space import Assignment, Key, SearchSpace
 
-__all__ = ["Algorithm", "Ask", "Evaluated", "Exhausted", "History", "Pending", "Settings", "Suggestion"]
+__all__ = [
+    "Algorithm",
+    "Ask",
+    "Evaluated",
+    "Exhausted",
+    "History",
+    "Membership",
+    "Move",
+    "Pending",
+    "Saved",
+    "Segment",
+    "Settings",
+    "Source",
+    "Suggestion",
+    "Why",
+]
+
+
+class Move(StrEnum):
+    """How a member of a population comes to its next trial."""
+
+    START = "start"
+    CONTINUE = "continue"
+    EXPLOIT = "exploit"
+    REPLACE = "replace"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Membership:
+    """The place of a trial in a population.
+
+    Attributes:
+        member: Number of the member, from 0.
+        generation: How many intervals had been trained when the trial began, from 0.
+        move: start (drawn at the beginning), continue (from its own checkpoint), exploit (a loser takes a winner's checkpoint and
+            assignment), replace (the same for a member that cannot go on).
+    """
+
+    member: int
+    generation: int
+    move: Move
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """The last checkpoint of a trial, as its record has it."""
+
+    step: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """The checkpoint that a trial starts from: index of the trial that wrote it, its step and its digest."""
+
+    trial: int
+    step: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A part of a schedule: train with *assignment* until *until_step*."""
+
+    until_step: int
+    assignment: Assignment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +92,10 @@ class Evaluated:
         step: Last step of training, None when the trial reports none.
         stopped: Whether a rule ended it early, so that its values speak of *step* and not of a full training.
         failed: Whether it has no usable result: it diverged, is infeasible or failed.
+        until_step: Step until which it was to train, None for a full training.
+        saved: Its last checkpoint, None when it wrote none.
+        source: The checkpoint that it started from.
+        membership: Its place in a population, None outside of one.
     """
 
     index: int
@@ -35,6 +105,10 @@ class Evaluated:
     step: int | None = None
     stopped: bool = False
     failed: bool = False
+    until_step: int | None = None
+    saved: Saved | None = None
+    source: Source | None = None
+    membership: Membership | None = None
 
     @property
     def feasible(self) -> bool:
@@ -44,10 +118,13 @@ class Evaluated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pending:
-    """A trial without an outcome yet."""
+    """A trial without an outcome yet; the other attributes are those of :class:`Evaluated`."""
 
     index: int
     assignment: Assignment
+    until_step: int | None = None
+    source: Source | None = None
+    membership: Membership | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,11 +160,26 @@ class Suggestion:
         assignment: Active parameters.
         algorithm: Name of the algorithm that found it (``auto`` says whom it asked).
         detail: Where it comes from, in a few words for people.
+        until_step: Train until this step, save a checkpoint there and end; None for a full training.
+        source: Checkpoint to start from, None to start anew.
+        membership: Its place in a population.
     """
 
     assignment: Assignment
     algorithm: str
     detail: str = ""
+    until_step: int | None = None
+    source: Source | None = None
+    membership: Membership | None = None
+
+
+class Why(StrEnum):
+    """Why an algorithm has nothing more to suggest; the value is the reason of the study's condition."""
+
+    SPACE = "SearchSpaceExhausted"
+    TRAINED = "ScheduleComplete"
+    NO_CHECKPOINT = "NoCheckpoint"
+    LOST = "PopulationLost"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +187,7 @@ class Exhausted:
     """Why there are no more suggestions."""
 
     message: str
+    why: Why = Why.SPACE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +195,7 @@ class Ask:
     """Answer of an algorithm.
 
     Attributes:
-        suggestions: At most as many as were asked for.
+        suggestions: At most as many as were asked for. Fewer without an end means that the next one depends on trials that still run.
         exhausted: Set when the algorithm has nothing more to suggest, now and later.
     """
 
@@ -141,6 +234,10 @@ class Settings:
         max_step: Steps of a full training, None when unknown.
         numbers: Numeric settings by snake_case name, ``population_size``.
         resolutions: Grid points by parameter name.
+        words: Settings that are one of several words, by snake_case name, ``explore``.
+        mutable: Parameters that may change after the start of a training; empty for all.
+        initial: Assignments that a population begins with.
+        schedule: Segments to be trained one after the other.
     """
 
     seed: int = 0
@@ -149,3 +246,7 @@ class Settings:
     max_step: int | None = None
     numbers: Mapping[str, float] = field(default_factory=dict)
     resolutions: Mapping[str, int] = field(default_factory=dict)
+    words: Mapping[str, str] = field(default_factory=dict)
+    mutable: frozenset[str] = frozenset()
+    initial: Sequence[Assignment] = ()
+    schedule: Sequence[Segment] = ()
