@@ -9,8 +9,10 @@ from seatrial.api.study import Study, StudyStatus
 from seatrial.api.trial import Trial, TrialStatus
 from seatrial.decide.attempts import Attempt
 from seatrial.decide.curves import Curves
+from seatrial.decide.snapshot import StudySnapshot
+from seatrial.decide.suggest import Proposals
 
-__all__ = ["Clock", "Degraded", "MetricSource", "StudyKey", "StudyStore", "TrialRunner"]
+__all__ = ["Clock", "Degraded", "MetricSource", "StudyKey", "StudyStore", "Suggester", "TrialRunner"]
 
 
 class StudyKey(NamedTuple):
@@ -112,4 +114,24 @@ class MetricSource(Protocol):
 
     def degraded(self) -> Degraded | None:
         """Return what was wrong with the newest reading, None when nothing was."""
+        ...
+
+
+class Suggester(Protocol):
+    """Asks the algorithm of one study. The same snapshot gets the same answer, wherever it is computed."""
+
+    async def propose(self, snapshot: StudySnapshot, count: int) -> Proposals:
+        """Return up to *count* trials to create next.
+
+        Raises:
+            TransientError: If there is no answer yet; the study goes on without new trials and asks again.
+        """
+        ...
+
+    async def recommend(self, snapshot: StudySnapshot) -> int | None:
+        """Return the index of the algorithm's choice of the winner, None when it has none.
+
+        Raises:
+            TransientError: If there is no answer yet.
+        """
         ...

@@ -9,12 +9,12 @@ stored before its attempt is released.
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from seatrial.api.conditions import TrialReason, find_condition
+from seatrial.api.conditions import StudyReason, TrialReason, find_condition
 from seatrial.api.meta import Metadata
-from seatrial.api.study import Study, StudyStatus
+from seatrial.api.study import Study, StudySpec, StudyStatus
 from seatrial.api.trial import Origin, Trial, TrialSpec, TrialStatus, reason_of
 from seatrial.decide.actions import (
     Action,
@@ -26,6 +26,7 @@ from seatrial.decide.actions import (
     RequeueTrial,
     StartAttempt,
     StopAttempt,
+    StudyState,
 )
 from seatrial.decide.attempts import Attempt, Phase
 from seatrial.decide.changes import changed_places
@@ -43,14 +44,15 @@ from seatrial.decide.lifecycle import (
 from seatrial.decide.planner import plan_study
 from seatrial.decide.rules import Standings, rungs
 from seatrial.decide.snapshot import Snapshotter, StudySnapshot
-from seatrial.decide.status import build_status
+from seatrial.decide.status import Remark, build_status
 from seatrial.decide.suggest import Proposals, propose
-from seatrial.ports import Clock, MetricSource, StudyKey, StudyStore, TrialRunner
+from seatrial.errors import TransientError
+from seatrial.ports import Clock, MetricSource, StudyKey, StudyStore, Suggester, TrialRunner
 from seatrial.search.base import Algorithm, Exhausted
 from seatrial.search.build import build_algorithm, build_space
 from seatrial.search.space import SearchSpace
 
-__all__ = ["Look", "Reconciler"]
+__all__ = ["Look", "Reconciler", "ThreadSuggester"]
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +99,31 @@ class _Pass:
         return Seen() if attempt is None else Seen(attempt=attempt, curves=dict(self.curves.get(name, {})))
 
 
+class ThreadSuggester:
+    """A :class:`~seatrial.ports.Suggester` in a thread of this process: a model may think for a second, and trials must be watched meanwhile."""
+
+    def __init__(self) -> None:
+        self._spec: StudySpec | None = None
+        self._built: tuple[SearchSpace, Algorithm] | None = None
+
+    async def propose(self, snapshot: StudySnapshot, count: int) -> Proposals:
+        """Return up to *count* trials to create next."""
+        space, algorithm = self._build(snapshot.spec)
+        return await asyncio.to_thread(propose, snapshot, space=space, algorithm=algorithm, count=count)
+
+    async def recommend(self, snapshot: StudySnapshot) -> int | None:
+        """Return the index of the algorithm's choice of the winner."""
+        return await asyncio.to_thread(self._build(snapshot.spec)[1].recommend, snapshot.history())
+
+    def _build(self, spec: StudySpec) -> tuple[SearchSpace, Algorithm]:
+        """Return space and algorithm, the same ones until the study is edited: an algorithm may remember what it computed."""
+        if self._built is None or (self._spec is not spec and self._spec != spec):
+            space = build_space(spec.parameters)
+            self._built = space, build_algorithm(spec, space)
+        self._spec = spec
+        return self._built
+
+
 class Reconciler:
     """Brings one study forward, one pass at a time."""
 
@@ -108,7 +135,9 @@ class Reconciler:
         runner: TrialRunner,
         metrics: MetricSource,
         clock: Clock,
+        suggester: Suggester | None = None,
         observer: Callable[[Action], None] = lambda _: None,
+        remarks: Callable[[], Sequence[Remark]] = tuple,
     ) -> None:
         """Set up without touching anything.
 
@@ -118,25 +147,29 @@ class Reconciler:
             runner: What runs attempts.
             metrics: Where curves come from.
             clock: The time.
+            suggester: Asks the algorithm; by default in a thread.
             observer: Is told every action after it was applied (Events, the live view, logs).
+            remarks: Called when the status is written: further conditions that it has to show.
         """
         self._key = key
         self._store, self._runner, self._metrics, self._clock = store, runner, metrics, clock
-        self._observer = observer
+        self._suggester = suggester or ThreadSuggester()
+        self._observer, self._remarks = observer, remarks
         self._snapshotter = Snapshotter()
         self._standings = Standings()
         self._records: Sequence[Trial] = ()
         self._trials: dict[str, Trial] = {}
         self._study: Study | None = None
-        self._search: tuple[SearchSpace, Algorithm] | None = None
         self._exhausted: Exhausted | None = None
         self._recommended: tuple[int, int | None] | None = None
+        self._unanswered: TransientError | None = None
 
-    async def run(self, *, interrupted: bool = False) -> Look | None:
+    async def run(self, *, interrupted: bool = False, hold: str = "") -> Look | None:
         """Make one pass; None when the study does not exist (any more).
 
         Args:
             interrupted: Lay everything down for a later run.
+            hold: Why no trial may be created now; empty when they may.
 
         Raises:
             TransientError: If the world was not ready. What was done until then stands, and the next pass goes on from there.
@@ -147,6 +180,9 @@ class Reconciler:
         self._forget_if_edited(study)
         now = await self._observe(study, interrupted=interrupted)
         plan = plan_study(now.snapshot, self._standings)
+        if hold:
+            plan = _hold_back(plan, now, hold)
+        self._unanswered = None
         await self._repeat_stops(now)
         moved = False
         for action in plan.actions:
@@ -154,6 +190,8 @@ class Reconciler:
             logger.info("Applied %s", type(action).__name__, extra={"study": self._key.name, "action": action})
             self._observer(action)
         status = await self._write_status(now, plan, interrupted=interrupted)
+        if self._unanswered is not None:
+            raise self._unanswered
         return Look(
             study=study.model_copy(update={"status": status}),
             snapshot=now.snapshot,
@@ -167,7 +205,7 @@ class Reconciler:
     def _forget_if_edited(self, study: Study) -> None:
         known = self._study
         if known is None or (known.spec is not study.spec and known.spec != study.spec):
-            self._search, self._exhausted, self._recommended = None, None, None
+            self._exhausted, self._recommended = None, None
         self._study = study
 
     async def _observe(self, study: Study, *, interrupted: bool) -> _Pass:
@@ -266,7 +304,12 @@ class Reconciler:
         if f"{self._key.name}-{snapshot.next_index}" in now.strangers:
             # An attempt that nobody asked for has that name and has to be gone first.
             return False
-        found = await self._ask(now.study, snapshot, count)
+        try:
+            found = await self._suggester.propose(snapshot, count)
+        except TransientError as error:
+            # What else happened is told first: nobody should wait for a model to learn that a trial has ended.
+            self._unanswered = error
+            return False
         self._exhausted = found.exhausted
         for proposal in found.proposals:
             if f"{self._key.name}-{proposal.index}" in now.strangers:
@@ -284,17 +327,6 @@ class Reconciler:
             now.trials.clear()
             now.trials.update(ordered)
         return bool(found.proposals) or found.exhausted is not None
-
-    async def _ask(self, study: Study, snapshot: StudySnapshot, count: int) -> Proposals:
-        space, algorithm = self._built(study)
-        # A model may think for a second; trials must be watched meanwhile.
-        return await asyncio.to_thread(propose, snapshot, space=space, algorithm=algorithm, count=count)
-
-    def _built(self, study: Study) -> tuple[SearchSpace, Algorithm]:
-        if self._search is None:
-            space = build_space(study.spec.parameters)
-            self._search = space, build_algorithm(study.spec, space)
-        return self._search
 
     # ---- status ----------------------------------------------------------------------------------------------------
 
@@ -319,6 +351,7 @@ class Reconciler:
             state=state,
             recommended=await self._recommend(now.study, snapshot) if state.reason.terminal else None,
             now=self._clock.now(),
+            remarks=self._remarks(),
         )
         if status != now.study.status:
             await self._store.update_study(self._key, status)
@@ -329,9 +362,18 @@ class Reconciler:
         if snapshot.completed_at is not None and study.status is not None:
             return study.status.best.index if study.status.best else None
         if self._recommended is None or self._recommended[0] != len(snapshot.trials):
-            choice = await asyncio.to_thread(self._built(study)[1].recommend, snapshot.history())
+            choice = await self._suggester.recommend(snapshot)
             self._recommended = len(snapshot.trials), choice
         return self._recommended[1]
+
+
+def _hold_back(plan: Plan, now: _Pass, hold: str) -> Plan:
+    """Return the plan without new trials; a study that has nothing else to do says what it waits for."""
+    state = plan.state
+    if state.reason is StudyReason.RUNNING and not now.attempts:
+        state = StudyState(reason=StudyReason.WAITING, message=hold)
+    actions = tuple(action for action in plan.actions if not isinstance(action, CreateTrials))
+    return replace(plan, actions=actions, state=state)
 
 
 def _stranger(study: Study, name: str) -> Trial:

@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
-from seatrial.api.conditions import Condition, StudyReason, TrialReason, with_condition
+from seatrial.api.conditions import Condition, ConditionStatus, StudyReason, TrialReason, with_condition
 from seatrial.api.study import Best, Study, StudyStatus, TrialCounts
 from seatrial.api.trial import Trial
 from seatrial.decide.actions import StudyState, shorten
@@ -12,10 +13,26 @@ from seatrial.decide.budget import gpu_seconds
 from seatrial.decide.snapshot import StudySnapshot, TrialSnapshot, format_time
 from seatrial.search.pareto import pareto_front
 
-__all__ = ["best_so_far", "build_status", "count_trials", "front"]
+__all__ = ["Remark", "best_so_far", "build_status", "count_trials", "front"]
 
 _FRONT_KEPT = 50
 _STATE_LIMIT = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remark:
+    """A condition beside the summary.
+
+    Attributes:
+        type: CamelCase, ``MetricsAvailable``.
+        reason: CamelCase word for machines.
+        message: For people; cut where it is too long.
+    """
+
+    type: str
+    status: ConditionStatus
+    reason: str
+    message: str
 
 
 def best_so_far(study: StudySnapshot) -> TrialSnapshot | None:
@@ -62,6 +79,7 @@ def build_status(
     state: StudyState,
     recommended: int | None,
     now: datetime,
+    remarks: Sequence[Remark] = (),
 ) -> StudyStatus:
     """Return the status that the study should have.
 
@@ -72,24 +90,21 @@ def build_status(
         state: Summary that the plan gives.
         recommended: Index of the winner that the algorithm recommends at the end, None while it runs.
         now: The time.
+        remarks: Further conditions.
     """
     old = study.status or StudyStatus()
     points = front(snapshot) if len(snapshot.signs) > 1 else ()
     winner = points[0] if points else best_so_far(snapshot)
     if recommended is not None and not points:
         winner = _eligible(snapshot, recommended) or winner
-    condition = Condition(
-        type="Succeeded",
-        status=state.reason.status,
-        reason=state.reason.value,
-        message=shorten(state.message),
-        last_transition_time=format_time(now),
-        observed_generation=study.metadata.generation,
-    )
+    summary = Remark(type="Succeeded", status=state.reason.status, reason=state.reason.value, message=state.message)
+    conditions: Sequence[Condition] = old.conditions
+    for remark in (summary, *remarks):
+        conditions = with_condition(conditions, _condition(study, remark, now))
     terminal = state.reason.terminal
     return StudyStatus(
         observed_generation=study.metadata.generation,
-        conditions=with_condition(old.conditions, condition),
+        conditions=list(conditions),
         trials=count_trials(snapshot.trials),
         best=_best(snapshot, winner, trials) if winner else None,
         pareto_front=[_best(snapshot, point, trials) for point in points[:_FRONT_KEPT]],
@@ -101,6 +116,17 @@ def build_status(
         if winner and winner.values[0] is not None
         else "",
         state=_state(state),
+    )
+
+
+def _condition(study: Study, remark: Remark, now: datetime) -> Condition:
+    return Condition(
+        type=remark.type,
+        status=remark.status,
+        reason=remark.reason,
+        message=shorten(remark.message),
+        last_transition_time=format_time(now),
+        observed_generation=study.metadata.generation,
     )
 
 

@@ -6,7 +6,9 @@ from seatrial.adapters.kubernetes.port import STUDIES, KubeObject
 from seatrial.api.study import Study
 from seatrial.api.trial import Trial
 from seatrial.decide.lifecycle import LABEL_STUDY, describe_assignment
+from seatrial.errors import SpecError
 from seatrial.ports import StudyKey
+from seatrial.search.checks import load_object
 
 __all__ = ["StudyRecord", "TrialRecord", "build_study_record", "build_trial_record"]
 
@@ -70,7 +72,7 @@ def build_study_record(written: KubeObject) -> StudyRecord:
     try:
         model = Study.model_validate(_slim(written))
     except ValueError as error:
-        problem = str(error)
+        problem = _describe(written, error)
     return StudyRecord(
         study=StudyKey(metadata["namespace"], metadata["name"]),
         model=model,
@@ -80,6 +82,15 @@ def build_study_record(written: KubeObject) -> StudyRecord:
         generation=int(metadata.get("generation") or 0),
         deleting=bool(metadata.get("deletionTimestamp")),
     )
+
+
+def _describe(written: KubeObject, error: ValueError) -> str:
+    """Return what is wrong with a Study as the command line would say it."""
+    try:
+        load_object(_slim(written))
+    except SpecError as told:
+        return str(told)
+    return str(error)
 
 
 def build_trial_record(written: KubeObject) -> TrialRecord:

@@ -195,8 +195,9 @@ class KubernetesRunner:
         Returns:
             Number of Pods that were let go.
         """
-        if uid is None:
-            self._refused.pop(key, None)
+        for name, refused in list(self._refused.get(key, {}).items()):
+            if uid is None or refused.study.metadata.uid != uid:
+                self._forget(key, name)
         gone = [pod for pod in self._pods.of(key).values() if pod.held and pod.study_uid != uid]
         await asyncio.gather(*(self._let_go(pod, keep=False) for pod in gone))
         return len(gone)
