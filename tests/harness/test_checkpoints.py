@@ -9,11 +9,19 @@ from pathlib import Path
 import pytest
 
 from harness.scripts import ATrial
-from seatrial_harness.checkpoints import CheckpointError, CheckpointStore, checkpoint_digest, read_checkpoint
+from seatrial_harness.checkpoints import CheckpointStore, Parent, read_checkpoint, read_parent
+from seatrial_harness.directory import DirectoryPlace
+from seatrial_harness.manifest import (
+    CheckpointError,
+    Mark,
+    ParentCheckpointCorrupt,
+    ParentCheckpointMissing,
+    checkpoint_digest,
+)
 
 
-def a_store(folder: Path, *steps: int) -> CheckpointStore:
-    store = CheckpointStore(folder / "checkpoints", lambda: 1764000000.25)
+def a_store(folder: Path, *steps: int, attempt: int = 0) -> CheckpointStore:
+    store = CheckpointStore(DirectoryPlace(folder / "checkpoints"), attempt, lambda: 1764000000.25)
     for step in steps:
         inside = store.begin(step)
         (inside / "weights").write_text(f"weights of {step}")
@@ -25,7 +33,7 @@ def a_store(folder: Path, *steps: int) -> CheckpointStore:
 
 def test_the_digest_is_over_sorted_lines_of_path_and_sha256(tmp_path: Path) -> None:
     a_store(tmp_path, 9)
-    manifest = json.loads((tmp_path / "checkpoints/step-9/manifest.json").read_text())
+    manifest = json.loads((tmp_path / "checkpoints/0/step-9/manifest.json").read_text())
     deep, weights = (hashlib.sha256(text).hexdigest() for text in (b"state of 9", b"weights of 9"))
 
     lines = f"deep/state {deep}\nweights {weights}\n"
@@ -33,6 +41,7 @@ def test_the_digest_is_over_sorted_lines_of_path_and_sha256(tmp_path: Path) -> N
     expected = "sha256:" + hashlib.sha256(lines.encode()).hexdigest()
     assert manifest == {
         "v": 1,
+        "attempt": 0,
         "step": 9,
         "digest": expected,
         "files": [
@@ -41,7 +50,7 @@ def test_the_digest_is_over_sorted_lines_of_path_and_sha256(tmp_path: Path) -> N
         ],
         "time": 1764000000.25,
     }
-    assert checkpoint_digest({"weights": weights, "deep/state": deep}) == expected
+    assert checkpoint_digest([("weights", weights), ("deep/state", deep)]) == expected
 
 
 @pytest.mark.parametrize(
@@ -59,7 +68,7 @@ def test_the_digest_is_over_sorted_lines_of_path_and_sha256(tmp_path: Path) -> N
 def test_a_harmed_checkpoint_is_passed_over_for_the_next_older_one(tmp_path: Path, harm: "object") -> None:
     store = a_store(tmp_path, 8, 9)
     assert callable(harm)
-    harm(tmp_path / "checkpoints/step-9")
+    harm(tmp_path / "checkpoints/0/step-9")
     refused: list[CheckpointError] = []
 
     newest = store.newest(refused.append)
@@ -71,13 +80,13 @@ def test_a_harmed_checkpoint_is_passed_over_for_the_next_older_one(tmp_path: Pat
 @pytest.mark.parametrize("path", ["../outside", "/etc/hostname", "link"])
 def test_a_manifest_may_not_name_a_file_outside_its_folder(tmp_path: Path, path: str) -> None:
     a_store(tmp_path, 9)
-    folder = tmp_path / "checkpoints/step-9"
+    folder = tmp_path / "checkpoints/0/step-9"
     (folder.parent / "outside").write_text("secret")
     (folder / "link").symlink_to(folder.parent / "outside")
     digests = {path: hashlib.sha256(b"secret").hexdigest()}
     files = [{"path": path, "bytes": 6, "sha256": digests[path]}]
     (folder / "manifest.json").write_text(
-        json.dumps({"v": 1, "step": 9, "digest": checkpoint_digest(digests), "files": files})
+        json.dumps({"v": 1, "step": 9, "digest": checkpoint_digest(digests.items()), "files": files})
     )
 
     with pytest.raises(CheckpointError, match="not a file inside it"):
@@ -89,29 +98,84 @@ def test_the_newest_two_and_those_at_rungs_stay(tmp_path: Path) -> None:
 
     store.prune(2, frozenset({1, 3, 9}))
 
-    assert store.steps() == [6, 5, 3, 1]
+    assert [mark.step for mark in store.marks()] == [6, 5, 3, 1]
 
 
-def test_without_an_own_checkpoint_the_parent_s_is_taken_and_own_ones_win_later(tmp_path: Path) -> None:
-    a_store(tmp_path / "winner", 9)
-    store = CheckpointStore(tmp_path / "loser/checkpoints", lambda: 0.0)
-    parent = tmp_path / "winner/checkpoints/step-9"
+def test_the_parent_s_checkpoint_is_found_by_step_and_digest_in_whichever_attempt_saved_it(tmp_path: Path) -> None:
+    a_store(tmp_path, 6, 9)
+    store = a_store(tmp_path, attempt=1)
+    folder = store.begin(9)
+    (folder / "weights").write_text("other weights of 9")
+    chosen, newer = read_checkpoint(tmp_path / "checkpoints/0/step-9"), store.commit(folder, 9)
 
-    inherited = store.newest(lambda _: None, parent)
-    a_store(tmp_path / "loser", 10)
-    own = store.newest(lambda _: None, parent)
+    address = str(tmp_path / "checkpoints")
+    by_digest = read_parent(Parent(address=address, step=9, digest=chosen.digest))
+    by_step = read_parent(Parent(address=address, step=9))
+    by_folder = read_parent(Parent(address=f"{address}/0/step-6"))
 
-    assert inherited is not None
-    assert own is not None
-    assert (inherited.step, inherited.inherited, own.step, own.inherited) == (9, True, 10, False)
+    assert (by_digest.attempt, by_digest.path, by_digest.inherited) == (0, tmp_path / "checkpoints/0/step-9", True)
+    assert (by_step.attempt, by_step.digest) == (1, newer.digest)
+    assert (by_folder.step, by_folder.inherited) == (6, True)
 
 
-def test_a_harmed_parent_is_an_error_since_training_on_without_it_would_be_another_trial(tmp_path: Path) -> None:
-    a_store(tmp_path / "winner", 9)
-    (tmp_path / "winner/checkpoints/step-9/weights").write_text("x")
+@pytest.mark.parametrize(
+    ("step", "digest", "harm", "error", "words"),
+    [
+        pytest.param(8, "", None, ParentCheckpointMissing, "has no checkpoint of step 8", id="no such step"),
+        pytest.param(9, "sha256:0", None, ParentCheckpointCorrupt, "not sha256:0", id="another digest"),
+        pytest.param(9, "", "weights", ParentCheckpointCorrupt, "weights does not match its digest", id="changed"),
+        pytest.param(9, "", "manifest.json", ParentCheckpointCorrupt, "no readable manifest", id="a torn manifest"),
+    ],
+)
+def test_a_parent_that_is_not_whole_is_an_error_since_training_on_without_it_would_be_another_trial(
+    tmp_path: Path, step: int, digest: str, harm: str | None, error: type[CheckpointError], words: str
+) -> None:
+    a_store(tmp_path, 9)
+    if harm is not None:
+        (tmp_path / "checkpoints/0/step-9" / harm).write_text("x")
 
-    with pytest.raises(CheckpointError, match="weights does not match its digest"):
-        CheckpointStore(tmp_path / "loser", lambda: 0.0).newest(lambda _: None, tmp_path / "winner/checkpoints/step-9")
+    with pytest.raises(error, match=words):
+        read_parent(Parent(address=str(tmp_path / "checkpoints"), step=step, digest=digest))
+
+
+def test_readers_take_the_newest_whole_checkpoint_by_step_and_then_by_attempt(tmp_path: Path) -> None:
+    a_store(tmp_path, 3, 9)
+    a_store(tmp_path, 3, 6, attempt=10)
+    store = a_store(tmp_path, attempt=11)
+
+    assert store.marks() == [Mark(9, 0), Mark(6, 10), Mark(3, 10), Mark(3, 0)]
+    newest = store.newest(lambda _: None)
+
+    assert newest is not None
+    assert newest.mark == (9, 0)
+
+
+def test_an_attempt_that_will_not_die_harms_nothing_of_its_successor(tmp_path: Path) -> None:
+    old = a_store(tmp_path, 1, 2)
+    young = a_store(tmp_path, 3, attempt=1)
+    unfinished = young.begin(4)
+    (unfinished / "weights").write_text("half")
+
+    for step in (3, 4, 5):
+        folder = old.begin(step)
+        (folder / "weights").write_text(f"of the old attempt at {step}")
+        old.commit(folder, step)
+        old.prune(1, frozenset())
+
+    assert (unfinished / "weights").read_text() == "half"
+    assert young.commit(unfinished, 4).mark == (4, 1)
+    assert young.marks() == [Mark(5, 0), Mark(4, 1), Mark(3, 1)]
+    assert (tmp_path / "checkpoints/1/step-3/weights").read_text() == "weights of 3"
+
+
+def test_what_an_earlier_attempt_ended_with_stays_since_its_record_names_it(tmp_path: Path) -> None:
+    a_store(tmp_path, 1, 2, 3)
+    store = a_store(tmp_path, 4, 5, 6, attempt=1)
+
+    freed = store.prune(1, frozenset({2}))
+
+    assert store.marks() == [Mark(6, 1), Mark(3, 0), Mark(2, 0)]
+    assert freed > 2 * len("weights of 4" + "state of 4")
 
 
 def test_killed_at_any_file_operation_of_a_save_a_whole_checkpoint_is_found(trial: ATrial) -> None:
@@ -121,7 +185,11 @@ def test_killed_at_any_file_operation_of_a_save_a_whole_checkpoint_is_found(tria
         import os, shutil, signal, sys
         from pathlib import Path
         from seatrial_harness.checkpoints import CheckpointStore
+        from seatrial_harness.directory import DirectoryPlace
         from seatrial_harness.states import write_state, read_state
+
+        def a_store(root):
+            return CheckpointStore(DirectoryPlace(root), 0, lambda: 0.0)
 
         def save(store, step, mark):
             folder = store.begin(step)
@@ -141,7 +209,7 @@ def test_killed_at_any_file_operation_of_a_save_a_whole_checkpoint_is_found(tria
                     if left[0] == 0:
                         os.kill(os.getpid(), signal.SIGKILL)
             sys.addaudithook(count)
-            save(CheckpointStore(root, lambda: 0.0), 3, "young")
+            save(a_store(root), 3, "young")
             os._exit(0)
 
         for existing in ([2], [2, 3]):
@@ -150,20 +218,20 @@ def test_killed_at_any_file_operation_of_a_save_a_whole_checkpoint_is_found(tria
                 operation += 1
                 root = Path(f"root-{existing}-{operation}")
                 for step in existing:
-                    folder = CheckpointStore(root, lambda: 0.0)
+                    folder = a_store(root)
                     inside = folder.begin(step)
                     write_state(inside, {"mark": "old", "weights": ["old"] * 1000})
                     folder.commit(inside, step)
                 died = dies_at(root, operation)
                 refused = []
-                store = CheckpointStore(root, lambda: 0.0)
+                store = a_store(root)
                 newest = store.newest(refused.append)
                 state = read_state(newest.path, weights_only=True, map_location=None)
                 assert state["weights"] == [state["mark"]] * 1000, state
                 found.add((newest.step, state["mark"]))
                 save(store, 4, "next")
                 assert store.newest(refused.append).step == 4
-                assert not list(root.glob(".step-*"))
+                assert not list(root.glob("0/.step-*"))
                 if not died:
                     break
             print(existing, operation > 15, sorted(found))
@@ -217,7 +285,7 @@ def test_a_full_disk_costs_the_checkpoint_but_not_the_training(trial: ATrial) ->
     assert ended.message is not None
     assert ended.message["checkpoint"]["step"] == 2
     assert "the checkpoint of step 3 cannot be saved" in ended.message["message"]
-    assert not list((trial.folder / "checkpoints").glob(".step-*"))
+    assert not list((trial.folder / "checkpoints/0").glob(".step-*"))
 
 
 def test_a_checkpoint_folder_that_cannot_be_made_costs_the_checkpoint_but_not_the_training(trial: ATrial) -> None:
@@ -276,7 +344,7 @@ def test_saves_are_put_off_in_a_quick_loop_but_never_at_rungs_nor_at_its_end(
     last = last or ended.message["step"]
     assert ended.out.split() == ["True", str(last), str(last)]
     assert ended.message["checkpoint"]["step"] == ended.message["step"] == last
-    assert {path.name for path in (trial.folder / "checkpoints").iterdir()} >= {"step-1", "step-3", "step-9"}
+    assert {path.name for path in (trial.folder / "checkpoints/0").iterdir()} >= {"step-1", "step-3", "step-9"}
 
 
 def test_what_was_put_off_is_forgotten_when_the_next_step_may_have_changed_it(trial: ATrial) -> None:

@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from seatrial_harness.checkpoints import Checkpoint, CheckpointError, read_checkpoint
+from seatrial_harness.checkpoints import Checkpoint, read_checkpoint
 from seatrial_harness.exits import Infeasible
+from seatrial_harness.manifest import CheckpointError
 from seatrial_harness.notices import Notices
 from seatrial_harness.parameters import Parameters, choose_parameters
 from seatrial_harness.saver import Restored, load_state
@@ -60,12 +61,12 @@ def start(**defaults: Any) -> Trial:  # noqa: ANN401  (a default is a bool, numb
 
 
 def load(folder: str | Path, *, weights_only: bool = True, map_location: object = "cpu") -> Restored:
-    """Return the state in one checkpoint folder, outside of any trial: for the final test, or to serve the winner.
+    """Return the state in one checkpoint, a folder or a URL such as ``s3://…/0/step-27``, outside of any trial: for the final test, or to serve the winner.
 
     Raises:
         CheckpointError: If the checkpoint is not whole, or cannot be loaded.
     """
-    return load_state(read_checkpoint(Path(folder)), weights_only=weights_only, map_location=map_location)
+    return load_state(read_checkpoint(folder), weights_only=weights_only, map_location=map_location)
 
 
 def _speaks(environment: Mapping[str, str], trial: str) -> bool:

@@ -1,26 +1,28 @@
-"""Immutable checkpoint folders: written aside, synced, sealed by a manifest of digests, renamed into place.
+"""The checkpoints of one trial: immutable, sealed by digests, the newest whole one found again, superseded ones removed.
 
-Files are synced, folders are not: a rename that a power cut takes back costs one checkpoint, and syncing them would cost as much
-as all the rest. A folder without a manifest, or whose digests differ, does not exist (docs/wire.md). Must not know what the files mean.
+Attempts do not share a folder: an old process that is not quite dead never writes into the checkpoints of its successor, and readers
+take the newest whole checkpoint by step, then by attempt (docs/checkpoints.md). Must not know what the files mean.
 """
 
-import contextlib
-import hashlib
-import json
-import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-__all__ = ["MANIFEST", "Checkpoint", "CheckpointError", "CheckpointStore", "checkpoint_digest", "read_checkpoint"]
+from seatrial_harness.directory import digest_file, verify_folder
+from seatrial_harness.manifest import (
+    CheckpointError,
+    CheckpointsUnreachable,
+    Entry,
+    Manifest,
+    Mark,
+    ParentCheckpointCorrupt,
+    ParentCheckpointMissing,
+    build_manifest,
+)
+from seatrial_harness.places import Place, open_place
 
-MANIFEST = "manifest.json"
-_BLOCK_BYTES = 1 << 20
-
-
-class CheckpointError(Exception):
-    """A checkpoint is torn, was changed, or cannot be read back."""
+__all__ = ["Checkpoint", "CheckpointStore", "Parent", "read_checkpoint", "read_parent"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,74 +31,57 @@ class Checkpoint:
 
     Attributes:
         step: Training progress when it was written.
-        digest: ``sha256:`` and the digest over the files, see :func:`checkpoint_digest`.
-        path: Its folder.
+        attempt: The attempt that wrote it.
+        digest: ``sha256:`` and the digest over the files.
+        path: The folder of its files on this machine: where it lies, or a copy of what an object store holds.
         inherited: Whether it is another trial's, given as the parent to start from.
     """
 
     step: int
+    attempt: int = 0
     digest: str
     path: Path
     inherited: bool = False
 
+    @property
+    def mark(self) -> Mark:
+        """Which of its trial's checkpoints it is."""
+        return Mark(self.step, self.attempt)
 
-def checkpoint_digest(digests: dict[str, str]) -> str:
-    """Return the digest of a checkpoint from its files' hexadecimal SHA-256 by relative path.
 
-    It is the SHA-256 of the lines ``<path> <sha256>``, each ended by a newline, sorted by path as bytes.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parent:
+    """The checkpoint of another trial to start from.
+
+    Attributes:
+        address: Directory or URL of that trial; of the checkpoint itself where *step* is None.
+        step: Its step.
+        digest: What its digest must be; empty for any.
     """
-    lines = sorted(f"{path} {digest}\n".encode() for path, digest in digests.items())
-    return "sha256:" + hashlib.sha256(b"".join(lines)).hexdigest()
 
-
-def read_checkpoint(folder: Path) -> Checkpoint:
-    """Verify every file of a checkpoint folder against its manifest.
-
-    Raises:
-        CheckpointError: If anything differs; says what.
-    """
-    try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
-        step, stated = int(manifest["step"]), str(manifest["digest"])
-        digests = {str(entry["path"]): str(entry["sha256"]) for entry in manifest["files"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"the checkpoint {folder} has no readable {MANIFEST}: {error}") from error
-    if checkpoint_digest(digests) != stated:
-        raise CheckpointError(f"the checkpoint {folder} has a {MANIFEST} whose digest does not match its list of files")
-    for name, digest in digests.items():
-        if _digest_within(folder, name) != digest:
-            raise CheckpointError(f"the checkpoint {folder} was changed: {name} does not match its digest")
-    return Checkpoint(step=step, digest=stated, path=folder)
-
-
-def _digest_within(folder: Path, name: str) -> str:
-    relative = PurePosixPath(name)
-    path = folder / relative
-    if relative.is_absolute() or ".." in relative.parts or path.is_symlink():
-        raise CheckpointError(f"the checkpoint {folder} lists {name!r}, which is not a file inside it")
-    try:
-        return _digest_file(path)
-    except OSError as error:
-        raise CheckpointError(f"the checkpoint {folder} cannot be read: {name}: {error.strerror or error}") from error
-
-
-def _digest_file(path: Path, *, sync: bool = False) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK_BYTES):
-            digest.update(block)
-        if sync:
-            os.fsync(file.fileno())
-    return digest.hexdigest()
+    address: str
+    step: int | None = None
+    digest: str = ""
 
 
 class CheckpointStore:
-    """The checkpoints of one trial, ``step-<n>/`` under one folder, written by one process at a time."""
+    """The checkpoints of one trial, written by one of its attempts.
 
-    def __init__(self, root: Path, clock: Callable[[], float]) -> None:
-        self.root = root
-        self._clock = clock
+    Args:
+        place: Where they lie.
+        attempt: The attempt that writes here.
+        clock: Unix time in seconds.
+    """
+
+    def __init__(self, place: Place, attempt: int, clock: Callable[[], float]) -> None:
+        self._place, self._attempt, self._clock = place, attempt, clock
         self._swept = False
+        self._kept: Mark | None = None
+
+    @property
+    def place(self) -> Place:
+        """Where they lie."""
+        return self._place
 
     def begin(self, step: int) -> Path:
         """Return a new empty folder to write the files of *step* into.
@@ -104,91 +89,174 @@ class CheckpointStore:
         Raises:
             OSError: If it cannot be made.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
         if not self._swept:
-            self._sweep()
-        folder = self.root / f".step-{step}.{os.getpid()}.tmp"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        return folder
+            # What was left when this attempt, or an earlier one long ago, was killed while saving.
+            self._place.sweep(self._attempt)
+            self._place.sweep()
+            self._swept = True
+        return self._place.stage(Mark(step, self._attempt))
 
-    def commit(self, folder: Path, step: int) -> Checkpoint:
-        """Seal a folder of :meth:`begin` and rename it into place.
+    def commit(self, folder: Path, step: int, known: Mapping[str, str] | None = None) -> Checkpoint:
+        """Seal a folder of :meth:`begin` and put it in place.
+
+        Args:
+            folder: With its files.
+            step: Training progress.
+            known: Hexadecimal SHA-256 by relative path of files that were hashed while they were written.
 
         Raises:
             OSError: If anything cannot be written; nothing is left that a reader would take for a checkpoint.
         """
-        files = sorted(
-            path for path in folder.rglob("*") if path.is_file() and not path.is_symlink() and path != folder / MANIFEST
-        )
-        digests = {path.relative_to(folder).as_posix(): _digest_file(path, sync=True) for path in files}
-        entries = [{"path": path.relative_to(folder).as_posix(), "bytes": path.stat().st_size} for path in files]
-        for entry in entries:
-            entry["sha256"] = digests[str(entry["path"])]
-        digest = checkpoint_digest(digests)
-        manifest = {"v": 1, "step": step, "digest": digest, "files": entries, "time": round(self._clock(), 3)}
-        with (folder / MANIFEST).open("wb") as file:
-            file.write(json.dumps(manifest, indent=1).encode())
-            file.flush()
-            os.fsync(file.fileno())
-        target = self.root / f"step-{step}"
-        self._put_in_place(folder, target)
-        return Checkpoint(step=step, digest=digest, path=target)
+        known = known or {}
+        names = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+        entries = []
+        for path in names:
+            name = path.relative_to(folder).as_posix()
+            if name != "manifest.json":
+                digest = known.get(name) or digest_file(path)
+                entries.append(Entry(path=name, size=path.stat().st_size, sha256=digest))
+        manifest = build_manifest(Mark(step, self._attempt), entries, round(self._clock(), 3))
+        return _checkpoint(manifest, self._place.put(folder, manifest))
 
     def discard(self, folder: Path) -> None:
         """Remove an unfinished folder of :meth:`begin`."""
         shutil.rmtree(folder, ignore_errors=True)
 
-    def steps(self) -> list[int]:
-        """Return the steps that have a folder, newest first; whether they are whole is not checked."""
-        try:
-            names = [entry.name for entry in self.root.iterdir()]
-        except OSError:
-            return []
-        return sorted(
-            (int(name[5:]) for name in names if name.startswith("step-") and name[5:].isdecimal()), reverse=True
-        )
+    def settle(self, checkpoint: Checkpoint) -> None:
+        """Return when a checkpoint survives a power cut: before anybody is told of it.
 
-    def newest(self, refused: Callable[[CheckpointError], None], parent: Path | None = None) -> Checkpoint | None:
-        """Return the newest whole checkpoint, or the parent's when there is none, or None.
+        Raises:
+            OSError: If that cannot be promised.
+        """
+        self._place.settle(checkpoint.mark)
+
+    def marks(self) -> list[Mark]:
+        """Return what seems to be there, newest first.
+
+        Raises:
+            CheckpointsUnreachable: If nobody can say. To go on as if there were none would train everything again.
+        """
+        try:
+            return self._place.marks()
+        except OSError as error:
+            raise _unreachable(self._place, error) from error
+
+    def newest(self, refused: Callable[[CheckpointError], None]) -> Checkpoint | None:
+        """Return the newest whole checkpoint, None when there is none.
 
         Args:
             refused: Told about each newer one that had to be passed over.
-            parent: Another trial's checkpoint folder to start from.
 
         Raises:
-            CheckpointError: If the parent's is needed and not whole: training on without it would be another trial.
+            CheckpointsUnreachable: If the place does not answer.
         """
-        for step in self.steps():
+        for mark in self.marks():
             try:
-                return read_checkpoint(self.root / f"step-{step}")
+                manifest, folder = self._place.read(mark)
             except CheckpointError as error:
                 refused(error)
-        return replace(read_checkpoint(parent), inherited=True) if parent is not None else None
+            except OSError as error:
+                raise _unreachable(self._place, error) from error
+            else:
+                self._kept = mark
+                return _checkpoint(manifest, folder, attempt=mark.attempt)
+        return None
 
-    def prune(self, keep: int, rungs: frozenset[int]) -> None:
-        """Remove all but the newest *keep* checkpoints and those at rungs."""
-        for step in self.steps()[max(1, keep) :]:
-            if step not in rungs:
-                self._remove(self.root / f"step-{step}")
+    def prune(self, keep: int, rungs: frozenset[int]) -> int:
+        """Remove what this attempt and earlier ones have superseded; return the bytes freed.
 
-    def _put_in_place(self, folder: Path, target: Path) -> None:
-        aside = folder.with_suffix(".old")
-        replaced = target.exists()
-        if replaced:
-            target.rename(aside)
-        folder.rename(target)
-        if replaced:
-            shutil.rmtree(aside, ignore_errors=True)
+        There stay: the newest *keep*, those at rungs, the one that this attempt went on from, and the last one of each earlier attempt,
+        which the record of its end may name and another trial may start from. Those of later attempts are not this one's to remove.
 
-    def _remove(self, folder: Path) -> None:
-        # The manifest goes first: a half removed folder is then no checkpoint for anybody.
-        with contextlib.suppress(OSError):
-            (folder / MANIFEST).unlink()
-        shutil.rmtree(folder, ignore_errors=True)
+        Raises:
+            OSError: If the place does not answer.
+        """
+        marks = [mark for mark in self._place.marks() if mark.attempt <= self._attempt]
+        lasts = {mark.attempt: mark for mark in reversed(marks) if mark.attempt < self._attempt}
+        freed = 0
+        for mark in marks[max(1, keep) :]:
+            if mark.step not in rungs and mark != self._kept and lasts.get(mark.attempt) != mark:
+                freed += self._place.remove(mark)
+        return freed
 
-    def _sweep(self) -> None:
-        # What an earlier attempt left when it was killed while saving.
-        self._swept = True
-        for leftover in self.root.glob(".step-*"):
-            shutil.rmtree(leftover, ignore_errors=True)
+
+def read_parent(parent: Parent) -> Checkpoint:
+    """Return the verified checkpoint of another trial; on a shared directory it is read where it lies.
+
+    Raises:
+        ParentCheckpointMissing: If it is not there.
+        ParentCheckpointCorrupt: If it is there and not whole.
+        CheckpointsUnreachable: If the place does not answer.
+    """
+    if parent.step is None:
+        return _read_named(parent)
+    place = open_place(parent.address)
+    wrong: list[str] = []
+    try:
+        for mark in place.marks():
+            if mark.step != parent.step:
+                continue
+            try:
+                manifest, folder = place.read(mark)
+            except CheckpointError as error:
+                wrong.append(str(error))
+                continue
+            # Two attempts may have saved the same step: the digest says which of them was chosen.
+            if parent.digest in {"", manifest.digest}:
+                return replace(_checkpoint(manifest, folder, attempt=mark.attempt), inherited=True)
+            wrong.append(f"{parent.address}/{mark.path} has the digest {manifest.digest}, not {parent.digest}")
+    except OSError as error:
+        raise _unreachable(place, error) from error
+    if wrong:
+        raise ParentCheckpointCorrupt(f"the parent's checkpoint of step {parent.step} is not whole: {'; '.join(wrong)}")
+    raise ParentCheckpointMissing(
+        f"{parent.address} has no checkpoint of step {parent.step}, from which this trial is to start; keep checkpoints until no "
+        "trial needs them, on a volume or an object store that all trials share"
+    )
+
+
+def read_checkpoint(address: Path | str) -> Checkpoint:
+    """Return the checkpoint in one folder, or at one URL, verified.
+
+    Raises:
+        CheckpointError: If anything differs; says what.
+    """
+    folder = Path(address) if isinstance(address, str) and "://" not in address else address
+    if isinstance(folder, Path):
+        manifest = verify_folder(folder)
+        return _checkpoint(manifest, folder / manifest.part)
+    trial, _, rest = folder.rstrip("/").rpartition("/")
+    trial, _, attempt = trial.rpartition("/")
+    mark = Mark.parse(f"{attempt}/{rest}")
+    if mark is None:
+        raise CheckpointError(f"{folder} is no checkpoint; name one as …/<trial>/<attempt>/step-<n>")
+    place = open_place(trial)
+    try:
+        manifest, local = place.read(mark)
+    except OSError as error:
+        raise _unreachable(place, error) from error
+    return _checkpoint(manifest, local)
+
+
+def _read_named(parent: Parent) -> Checkpoint:
+    if "://" not in parent.address and not Path(parent.address).exists():
+        raise ParentCheckpointMissing(f"the parent's checkpoint {parent.address} is not there")
+    try:
+        return replace(read_checkpoint(parent.address), inherited=True)
+    except CheckpointsUnreachable:
+        raise
+    except CheckpointError as error:
+        raise ParentCheckpointCorrupt(str(error)) from error
+
+
+def _checkpoint(manifest: Manifest, folder: Path, attempt: int | None = None) -> Checkpoint:
+    return Checkpoint(
+        step=manifest.step,
+        attempt=manifest.attempt if attempt is None else attempt,
+        digest=manifest.digest,
+        path=folder,
+    )
+
+
+def _unreachable(place: Place, error: OSError) -> CheckpointsUnreachable:
+    return CheckpointsUnreachable(f"the checkpoints at {place.address} cannot be read: {error.strerror or error}")

@@ -38,12 +38,19 @@ class CheckpointMark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """What a trial has to say at its end."""
+    """What a trial has to say at its end.
+
+    Attributes:
+        reason: One word for machines that explains a failure; may be empty.
+        freed_bytes: What the removal of checkpoints that nothing needs has freed.
+    """
 
     status: Status
     record: Record
     checkpoint: CheckpointMark | None = None
     text: str = ""
+    reason: str = ""
+    freed_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +94,8 @@ def _ever_less_room(ending: Ending) -> Iterator[_Room]:
 def _document(ending: Ending, room: _Room) -> dict[str, object]:
     record = ending.record
     document: dict[str, object] = {"v": 1, "status": ending.status.value}
+    if ending.reason:
+        document["reason"] = ending.reason
     if record.step is not None:
         document["step"] = record.step
     objectives = [name for name in record.objectives if name in record.tallies][: room.objectives]
@@ -101,6 +110,8 @@ def _document(ending: Ending, room: _Room) -> dict[str, object]:
             "digest": ending.checkpoint.digest,
             "path": ending.checkpoint.path,
         }
+    if ending.freed_bytes:
+        document["freedBytes"] = ending.freed_bytes
     document["stepsTrained"] = record.steps_trained
     document["message"] = clip(ending.text, room.text)
     return document

@@ -7,19 +7,24 @@ import contextlib
 import errno
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from seatrial_harness.checkpoints import Checkpoint, CheckpointError, CheckpointStore
+from seatrial_harness.checkpoints import Checkpoint, CheckpointStore, read_parent
+from seatrial_harness.manifest import CheckpointError
 from seatrial_harness.notices import Notices
+from seatrial_harness.places import open_place
+from seatrial_harness.retention import collect, parse_needed
 from seatrial_harness.states import read_state, write_state
 from seatrial_harness.surroundings import Surroundings
 
 __all__ = ["Restored", "Saver", "load_state"]
 
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.ESTALE})
+_READ_AGAIN = 3
 _REHEARSAL_LIMIT_BYTES = 64 << 20
 # Saving may cost half a percent of the training; rungs and the end of the loop are saved besides.
 _PAUSE_PER_COST = 200
@@ -46,20 +51,26 @@ class Saver:
     Attributes:
         newest: The newest checkpoint of this trial that was saved or taken up.
         restored: The checkpoint that training went on from.
+        freed_bytes: What the removal of checkpoints that nothing needs has freed so far.
     """
 
     def __init__(
         self, surroundings: Surroundings, notices: Notices, *, quiet: bool, before: Callable[[], None]
     ) -> None:
-        self._store = CheckpointStore(surroundings.checkpoint_dir, time.time) if surroundings.checkpoint_dir else None
-        self._parent = surroundings.parent_checkpoint
+        address = surroundings.checkpoint_dir
+        self._store = CheckpointStore(open_place(address), surroundings.attempt, time.time) if address else None
+        self._parent = surroundings.parent
+        self._study, self._needed = surroundings.study, surroundings.checkpoints_needed
         self._rungs = surroundings.rungs
         self._notices = notices
         self._before = before
         self._rehearsed = False
+        self._known: Mapping[str, str] = {}
         self._next_write = 0.0
         self._pending: tuple[int, int, Mapping[str, object]] | None = None
+        self._ended = threading.Event()
         self.quiet = quiet
+        self.freed_bytes = 0
         self.newest: Checkpoint | None = None
         self.restored: Checkpoint | None = None
 
@@ -87,7 +98,7 @@ class Saver:
         began = time.perf_counter()
         before = self.newest
         with self.checkpoint(step, keep) as folder:
-            write_state(folder, state)
+            self._known = write_state(folder, state)
             if not self._rehearsed:
                 _rehearse(folder)
                 self._rehearsed = True
@@ -118,10 +129,9 @@ class Saver:
 
     def latest(self) -> Checkpoint | None:
         """Return the newest whole checkpoint, own or inherited; see :meth:`Trial.latest`."""
-        store = self._store or CheckpointStore(Path("/nonexistent"), time.time)
-        checkpoint = store.newest(
-            lambda error: self._notices.once(f"torn {error}", f"{error}; an older one is used"), self._parent
-        )
+        checkpoint = self._store.newest(self._refuse) if self._store is not None else None
+        if checkpoint is None and self._parent is not None:
+            checkpoint = read_parent(self._parent)
         if checkpoint is not None:
             self.restored = checkpoint
             if not checkpoint.inherited:
@@ -130,10 +140,53 @@ class Saver:
 
     def load(self, *, weights_only: bool, map_location: object) -> Restored | None:
         """Return the newest whole state; see :meth:`Trial.load`."""
-        checkpoint = self.latest()
-        if checkpoint is None:
-            return None
-        return load_state(checkpoint, weights_only=weights_only, map_location=map_location)
+        for again in range(_READ_AGAIN, -1, -1):
+            checkpoint = self.latest()
+            if checkpoint is None:
+                return None
+            try:
+                return load_state(checkpoint, weights_only=weights_only, map_location=map_location)
+            except CheckpointError as error:
+                # An older attempt that still dies may just have superseded it.
+                if not again or not isinstance(error.__cause__, FileNotFoundError):
+                    raise
+        return None
+
+    def seal(self) -> None:
+        """Make sure that the newest checkpoint survives a power cut: it is about to be named in the trial's record."""
+        if self._store is None or self.newest is None or self.quiet:
+            return
+        try:
+            self._store.settle(self.newest)
+        except OSError as error:
+            self._notices.once("disk settle", f"the checkpoint of step {self.newest.step} may not survive: {error}")
+
+    def begin_removal(self) -> None:
+        """Remove, beside the training, what the study says that nobody needs any more."""
+        if self._store is not None and self._needed and not self.quiet:
+            threading.Thread(
+                target=self._remove_unneeded, args=(self._store,), name="seatrial-removal", daemon=True
+            ).start()
+
+    def close(self) -> None:
+        """Stop removing; remove what was put on this machine for a while."""
+        self._ended.set()
+        if self._store is not None:
+            self._store.place.close()
+
+    def _remove_unneeded(self, store: CheckpointStore) -> None:
+        try:
+            freed = collect(store.place, self._study, parse_needed(self._needed), self._ended.is_set)
+        except (OSError, ValueError) as error:
+            self._notices.once("removal", f"checkpoints that nobody needs could not be removed: {error}")
+            return
+        self.freed_bytes += freed.size
+        if freed.checkpoints:
+            words = f"removed {freed.checkpoints} checkpoints of ended trials that nothing needs, {freed.size} bytes"
+            self._notices.once("removed", words)
+
+    def _refuse(self, error: CheckpointError) -> None:
+        self._notices.once(f"torn {error}", f"{error}; an older one is used")
 
     def _begin(self, store: CheckpointStore, step: int) -> Path | None:
         try:
@@ -146,12 +199,16 @@ class Saver:
         # A checkpoint of step n must not be younger than the reports up to n.
         self._before()
         try:
-            self.newest = store.commit(folder, step)
+            self.newest = store.commit(folder, step, self._known)
         except OSError as error:
             store.discard(folder)
             self._tell(step, error)
             return
-        store.prune(keep, self._rungs)
+        finally:
+            self._known = {}
+        with contextlib.suppress(OSError):
+            # What cannot be removed now is superseded after the next save as well.
+            self.freed_bytes += store.prune(keep, self._rungs)
 
     def _tell(self, step: int, error: OSError) -> None:
         self._notices.once(

@@ -4,12 +4,13 @@ torch is used only when the script has imported it. Must not know about steps or
 """
 
 import errno
+import hashlib
 import importlib
 import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 __all__ = ["read_state", "write_state"]
 
@@ -17,8 +18,32 @@ _PLAIN = "state.json"
 _TENSORS = "state.pt"
 
 
-def write_state(folder: Path, state: Mapping[str, object]) -> None:
+class _Hashed:
+    """A file that is hashed while it is written, so that nobody has to read it again."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+
+    def write(self, block: bytes) -> int:
+        """Write all of *block*."""
+        self._digest.update(block)
+        return self._file.write(block)
+
+    def flush(self) -> None:
+        """Pass on what is buffered."""
+        self._file.flush()
+
+    def digest(self) -> str:
+        """Return the hexadecimal SHA-256 of what was written."""
+        return self._digest.hexdigest()
+
+
+def write_state(folder: Path, state: Mapping[str, object]) -> dict[str, str]:
     """Write *state* into *folder* as ``state.json`` or, where something is not plain, as ``state.pt``.
+
+    Returns:
+        Hexadecimal SHA-256 of each file by name.
 
     Raises:
         OSError: If the disk is full or read-only.
@@ -26,8 +51,9 @@ def write_state(folder: Path, state: Mapping[str, object]) -> None:
     """
     odd = next(((name, value) for name, value in state.items() if not _is_plain(value)), None)
     if odd is None:
-        (folder / _PLAIN).write_text(json.dumps(state), encoding="utf-8")
-        return
+        content = json.dumps(state).encode()
+        (folder / _PLAIN).write_bytes(content)
+        return {_PLAIN: hashlib.sha256(content).hexdigest()}
     if "torch" not in sys.modules:
         name, value = odd
         raise TypeError(
@@ -35,10 +61,12 @@ def write_state(folder: Path, state: Mapping[str, object]) -> None:
             f"saved. Write your own files: with trial.checkpoint(step) as folder: …"
         )
     with (folder / _TENSORS).open("wb") as file:
-        _save_by_torch(state, file)
+        hashed = _Hashed(file)
+        _save_by_torch(state, hashed)
+    return {_TENSORS: hashed.digest()}
 
 
-def _save_by_torch(state: Mapping[str, object], file: Any) -> None:  # noqa: ANN401  (torch is not typed here)
+def _save_by_torch(state: Mapping[str, object], file: _Hashed) -> None:
     try:
         importlib.import_module("torch").save(dict(state), file)
     except RuntimeError as error:

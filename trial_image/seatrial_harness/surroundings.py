@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seatrial_harness import wire
+from seatrial_harness.checkpoints import Parent
 
 __all__ = ["Surroundings", "Value", "read_surroundings"]
 
@@ -30,8 +31,9 @@ class Surroundings:
     max_step: int | None = None
     step_unit: str = "step"
     rungs: frozenset[int] = frozenset()
-    checkpoint_dir: Path | None = None
-    parent_checkpoint: Path | None = None
+    checkpoint_dir: str | None = None
+    checkpoints_needed: str = ""
+    parent: Parent | None = None
     termination_path: Path | None = None
     observations_path: Path | None = None
     stop_path: Path | None = None
@@ -64,8 +66,9 @@ def read_surroundings(environment: Mapping[str, str]) -> Surroundings:
         max_step=_integer(environment, wire.MAX_STEP) if max_step else None,
         step_unit=environment.get(wire.STEP_UNIT) or "step",
         rungs=_rungs(environment),
-        checkpoint_dir=_path(environment, wire.CHECKPOINT_DIR),
-        parent_checkpoint=_path(environment, wire.PARENT_CHECKPOINT),
+        checkpoint_dir=_place(environment, wire.CHECKPOINT_DIR),
+        checkpoints_needed=environment.get(wire.CHECKPOINTS_NEEDED, ""),
+        parent=_parent(environment),
         termination_path=_path(environment, wire.TERMINATION_PATH),
         observations_path=_path(environment, wire.OBSERVATIONS_PATH),
         stop_path=_path(environment, wire.STOP_PATH),
@@ -85,6 +88,22 @@ def _path(environment: Mapping[str, str], name: str) -> Path | None:
     text = environment.get(name, "")
     # Absolute at once: the script may change its working directory later.
     return Path(text).absolute() if text else None
+
+
+def _place(environment: Mapping[str, str], name: str) -> str | None:
+    text = environment.get(name, "")
+    return text if "://" in text else str(Path(text).absolute()) if text else None
+
+
+def _parent(environment: Mapping[str, str]) -> Parent | None:
+    address, step = _place(environment, wire.PARENT_CHECKPOINT), environment.get(wire.PARENT_STEP, "")
+    if address is None:
+        return None
+    return Parent(
+        address=address,
+        step=_integer(environment, wire.PARENT_STEP) if step else None,
+        digest=environment.get(wire.PARENT_DIGEST, ""),
+    )
 
 
 def _document(environment: Mapping[str, str], name: str, empty: str) -> object:

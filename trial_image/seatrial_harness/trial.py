@@ -260,6 +260,7 @@ class Trial:
         self._exits = Exits(self)
         self._exits.install()
         self._reporter.serve()
+        self._saver.begin_removal()
 
     def silence(self) -> None:
         """Say nothing more in this process; called in a fork."""
@@ -295,6 +296,7 @@ class Trial:
         if unread:
             self._notices.once("unread", f"the script never read {', '.join(unread)}: is a name misspelt?")
         self._write_message()
+        self._saver.close()
 
     def _write_message(self) -> None:
         if self._termination_path is None or self._quiet:
@@ -302,8 +304,16 @@ class Trial:
         verdict = self._verdict or self._judge()
         text = "; ".join(filter(None, [verdict.text, *self._notices.about("disk")]))
         newest = self._saver.newest
-        mark = CheckpointMark(step=newest.step, digest=newest.digest, path=newest.path.name) if newest else None
-        ending = Ending(status=verdict.status, record=self._reporter.record, checkpoint=mark, text=text)
+        self._saver.seal()
+        mark = CheckpointMark(step=newest.step, digest=newest.digest, path=newest.mark.path) if newest else None
+        ending = Ending(
+            status=verdict.status,
+            record=self._reporter.record,
+            checkpoint=mark,
+            text=text,
+            reason=verdict.reason,
+            freed_bytes=self._saver.freed_bytes,
+        )
         try:
             write_atomically(self._termination_path, build_message(ending))
         except OSError as error:

@@ -6,6 +6,7 @@ Pure.
 from dataclasses import dataclass
 
 from seatrial_harness.exits import Infeasible, describe_failure, is_out_of_memory
+from seatrial_harness.manifest import CheckpointError
 from seatrial_harness.message import Status
 from seatrial_harness.record import Record
 
@@ -14,10 +15,11 @@ __all__ = ["Verdict", "judge_end", "judge_failure"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """A status and the sentence that explains it."""
+    """A status, the sentence that explains it, and one word for machines where there is one."""
 
     status: Status
     text: str = ""
+    reason: str = ""
 
 
 def judge_failure(failure: BaseException) -> Verdict:
@@ -26,6 +28,8 @@ def judge_failure(failure: BaseException) -> Verdict:
         return Verdict(status=Status.INFEASIBLE, text=str(failure))
     if is_out_of_memory(failure):
         return Verdict(status=Status.INFEASIBLE, text=f"OutOfMemory: {describe_failure(failure)}")
+    if isinstance(failure, CheckpointError):
+        return Verdict(status=Status.FAILED, text=str(failure), reason=failure.reason)
     if isinstance(failure, KeyboardInterrupt):
         return Verdict(status=Status.STOPPED, text="KeyboardInterrupt")
     return Verdict(status=Status.FAILED, text=describe_failure(failure))

@@ -28,15 +28,16 @@ class TrialPaths:
     """Where a trial finds and leaves things; what is None is not offered.
 
     Attributes:
-        parent_checkpoint: Checkpoint directory to start from.
+        checkpoints: Directory or URL that holds the checkpoints of all trials of the study, a folder each.
+        needed: Which checkpoints must stay, for ``SEATRIAL_CHECKPOINTS_NEEDED``.
         metrics_port: Port for ``/metrics``.
     """
 
-    checkpoints: str
     termination: str
+    checkpoints: str | None = None
+    needed: str | None = None
     observations: str | None = None
     stop: str | None = None
-    parent_checkpoint: str | None = None
     metrics_port: int | None = None
 
 
@@ -69,14 +70,18 @@ def build_environment(
         wire.SEED: str(trial.spec.seed),
         wire.PARAMETERS: json.dumps(trial.spec.assignment, ensure_ascii=False),
         wire.OBJECTIVES: json.dumps(objectives),
-        wire.CHECKPOINT_DIR: paths.checkpoints,
-        wire.TERMINATION_PATH: paths.termination,
     }
+    root, parent = paths.checkpoints, trial.spec.parent
     optional = {
+        wire.CHECKPOINT_DIR: f"{root}/{trial.metadata.name}" if root else None,
+        wire.TERMINATION_PATH: paths.termination,
+        wire.CHECKPOINTS_NEEDED: paths.needed if root else None,
         wire.MAX_STEP: str(spec.steps.max) if spec.steps else None,
         wire.STEP_UNIT: spec.steps.unit if spec.steps else None,
         wire.RUNGS: json.dumps(list(rungs)) if rungs else None,
-        wire.PARENT_CHECKPOINT: paths.parent_checkpoint,
+        wire.PARENT_CHECKPOINT: f"{root}/{parent.trial}" if root and parent else None,
+        wire.PARENT_STEP: str(parent.step) if root and parent else None,
+        wire.PARENT_DIGEST: parent.digest if root and parent else None,
         wire.OBSERVATIONS_PATH: paths.observations,
         wire.STOP_PATH: paths.stop,
         wire.METRICS_PORT: None if paths.metrics_port is None else str(paths.metrics_port),

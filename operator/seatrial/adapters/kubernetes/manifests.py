@@ -11,7 +11,6 @@ from typing import Any
 from seatrial.adapters.kubernetes import names
 from seatrial.adapters.kubernetes.port import TRIALS, KubeObject
 from seatrial.adapters.kubernetes.security import add_security_defaults
-from seatrial.api import wire
 from seatrial.api.base import to_seconds
 from seatrial.api.environment import TrialPaths, build_environment, select_container
 from seatrial.api.study import Study
@@ -154,18 +153,12 @@ def _add_shared_memory(spec: KubeObject, container: KubeObject) -> None:
 def _environment(
     study: Study, trial: Trial, attempt: int, container: KubeObject, port: int | None, rungs: Sequence[int]
 ) -> list[dict[str, Any]]:
-    root = _checkpoint_root(study, container)
-    checkpoints = f"{root}/{trial.metadata.name}"
-    parent = trial.spec.parent
     paths = TrialPaths(
-        checkpoints=checkpoints,
+        checkpoints=_checkpoint_root(study, container),
         termination=container["terminationMessagePath"],
-        parent_checkpoint=f"{root}/{parent.trial}/step-{parent.step}" if parent and root else None,
         metrics_port=port,
     )
     variables = build_environment(study, trial, attempt, paths, rungs=rungs)
-    if root is None:
-        del variables[wire.CHECKPOINT_DIR]
     # Kubernetes would take $(NAME) in a value for a reference, and $$ for one $.
     return [{"name": name, "value": value.replace("$", "$$")} for name, value in variables.items()]
 

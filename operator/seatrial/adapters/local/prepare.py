@@ -39,14 +39,12 @@ def build_variables(pod: ImaginaryPod, directory: StudyDirectory, rungs: Sequenc
     Raises:
         SpecError: If a value comes from where a laptop has nothing.
     """
-    name, parent = pod.trial.metadata.name, pod.trial.spec.parent
-    files = directory.attempt(name, pod.attempt)
+    files = directory.attempt(pod.trial.metadata.name, pod.attempt)
     paths = TrialPaths(
-        checkpoints=str(directory.checkpoints(name)),
+        checkpoints=str(directory.root / "checkpoints"),
         termination=str(files.termination),
         observations=str(files.observations),
         stop=str(files.stop),
-        parent_checkpoint=str(directory.checkpoints(parent.trial) / f"step-{parent.step}") if parent else None,
     )
     return read_environment(pod, build_environment(pod.study, pod.trial, pod.attempt, paths, rungs=rungs))
 

@@ -115,7 +115,7 @@ def find_trial(standing: Standing, name: str) -> Trial:
 
 def _variables(study: Study, trial: Trial) -> dict[str, str]:
     """Return Seatrial's variables, without those that name places of the original run."""
-    nowhere = TrialPaths(checkpoints="", termination="")
+    nowhere = TrialPaths(termination="")
     given = build_environment(study, trial, trial.status.attempt, nowhere)
     return {name: text for name, text in given.items() if name in _CARRIED or name.startswith(wire.PARAMETER_PREFIX)}
 
