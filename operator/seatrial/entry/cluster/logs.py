@@ -23,10 +23,11 @@ _HIDDEN = "[hidden]"
 _SECRET_NAME = re.compile(r"token|passw|secret|authorization|credential|api_?key|private_?key|cookie", re.IGNORECASE)
 # Values in a text that says what they are, and addresses with a password.
 _SECRET_TEXT = re.compile(
-    r"(?P<before>\bBearer\s+|\bBasic\s+|(?:token|password|passwd|secret|api[_-]?key|authorization)[\"']?\s*[=:]\s*[\"']?(?!Bearer|Basic)"
-    r"|[a-z][a-z0-9+.-]*://[^\s/:@]*:)(?P<value>[^\s\"',;&@]+)",
+    r"(?P<before>\bBearer\s+|\bBasic\s+"
+    r"|(?:token|password|passwd|secret|api[_-]?key|authorization)[\"']?\s*[=:]\s*[\"']?(?!Bearer|Basic))[^\s\"',;&]+",
     re.IGNORECASE,
 )
+_SECRET_ADDRESS = re.compile(r"(?P<before>://[^\s/:@]*:)[^\s/@]+(?=@)")
 # What every record has; all else was given with the event.
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 # Kopf gives whole objects and its settings along; a study's name is in its messages.
@@ -127,7 +128,9 @@ def _plain(name: str, value: object) -> object:
 def _clean(text: str, limit: int = _VALUE_LIMIT) -> str:
     # What is cut off first need not be searched.
     kept = text if len(text) <= limit else f"{text[:limit]}…"
-    return _SECRET_TEXT.sub(lambda match: f"{match['before']}{_HIDDEN}", kept)
+    for pattern in (_SECRET_TEXT, _SECRET_ADDRESS):
+        kept = pattern.sub(rf"\g<before>{_HIDDEN}", kept)
+    return kept
 
 
 def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> str:

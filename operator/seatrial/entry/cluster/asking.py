@@ -1,0 +1,364 @@
+"""Asks algorithms in other processes, with a deadline.
+
+A model that thinks too long, or takes its process down, costs its study a pause and the others at most a little time. There is one
+process while questions are short; another one joins when a question takes long, and leaves when it has nothing to do. They keep
+nothing that matters: the same history gets the same answer from any of them.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import pickle
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from seatrial.api.study import StudySpec
+from seatrial.decide.changes import changed_places
+from seatrial.decide.curves import Curve
+from seatrial.decide.snapshot import StudySnapshot, TrialSnapshot
+from seatrial.decide.status import Remark
+from seatrial.decide.suggest import Proposals
+from seatrial.entry.cluster.thinking import HEADER, Answer, Question
+from seatrial.entry.threads import limit_threads
+from seatrial.errors import TransientError
+
+__all__ = ["AskDesk", "AskFailed", "AskTimes", "StillThinking", "StudySuggester"]
+
+logger = logging.getLogger(__name__)
+
+CONDITION = "SuggestionsAvailable"
+
+_PROGRAM = "from seatrial.entry.cluster.thinking import run; run()"
+_FIRST_PAUSE_SECONDS = 5.0
+_LONGEST_PAUSE_SECONDS = 300.0
+
+
+class StillThinking(TransientError):  # noqa: N818 - what it says reads as a word of the sentence
+    """There is no answer yet; whoever asked is woken when there is."""
+
+
+class AskFailed(Exception):  # noqa: N818
+    """There will be no answer to a question.
+
+    Attributes:
+        reason: CamelCase: AskTimedOut, AskProcessDied or AlgorithmFailed.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskTimes:
+    """How long things take.
+
+    Attributes:
+        deadline_seconds: How long one question may take.
+        patience_seconds: How long a pass waits for an answer before it goes on without.
+        grow_after_seconds: How long a question waits for a process before another one is started.
+        idle_seconds: How long a process without questions stays.
+    """
+
+    deadline_seconds: float = 60.0
+    patience_seconds: float = 1.0
+    grow_after_seconds: float = 1.0
+    idle_seconds: float = 300.0
+
+
+@dataclass(slots=True, eq=False)
+class _Seat:
+    """A place for a process; it is empty until it is needed, and after its process was killed.
+
+    Attributes:
+        sent: What the process knows of each study: trials by place.
+    """
+
+    process: asyncio.subprocess.Process | None = None
+    sent: dict[str, Sequence[TrialSnapshot]] = field(default_factory=dict)
+    retirement: asyncio.TimerHandle | None = None
+
+
+class AskDesk:
+    """Where questions are handed in. Belongs to one event loop.
+
+    Args:
+        times: How long things take.
+        most_processes: Most processes.
+        program: Python that the process runs.
+        on_restart: Told when a process is lost.
+    """
+
+    def __init__(
+        self,
+        *,
+        times: AskTimes | None = None,
+        most_processes: int = 2,
+        program: str = _PROGRAM,
+        on_restart: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.times = times or AskTimes()
+        self._most, self._program, self._on_restart = most_processes, program, on_restart
+        self._seats: list[_Seat] = []
+        # The one used last comes first, so that the others may become idle and leave.
+        self._free: asyncio.LifoQueue[_Seat] = asyncio.LifoQueue()
+        self._grow()
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Processes that live."""
+        return tuple(seat.process.pid for seat in self._seats if seat.process is not None)
+
+    async def ask(self, study: str, snapshot: StudySnapshot, count: int | None) -> Answer:
+        """Ask a question.
+
+        Args:
+            study: Identity of the study.
+            snapshot: What the algorithm may know.
+            count: Trials wanted; None asks which one is the winner.
+
+        Raises:
+            AskFailed: If there is no answer within the deadline, or the process or the algorithm failed.
+        """
+        seat = await self._take()
+        try:
+            async with asyncio.timeout(self.times.deadline_seconds):
+                answer = await self._exchange(seat, study, snapshot, count)
+        except BaseException as error:
+            # Whatever it was, the process is in the middle of something.
+            await self._kill(seat)
+            self._on_restart()
+            raise self._describe(error) from error
+        finally:
+            self._give_back(seat)
+        if answer.trouble:
+            raise AskFailed("AlgorithmFailed", f"{snapshot.spec.algorithm.name.value} failed: {answer.trouble}")
+        return answer
+
+    async def close(self) -> None:
+        """End all processes."""
+        for seat in self._seats:
+            if seat.retirement is not None:
+                seat.retirement.cancel()
+            await self._kill(seat)
+
+    def _describe(self, error: BaseException) -> BaseException:
+        if isinstance(error, TimeoutError):
+            words = f"the algorithm did not answer within {self.times.deadline_seconds:g} s; its process was ended"
+            return AskFailed("AskTimedOut", words)
+        if isinstance(error, OSError | EOFError | asyncio.IncompleteReadError | pickle.UnpicklingError):
+            return AskFailed("AskProcessDied", "the process that asks the algorithm died; was it out of memory?")
+        return error
+
+    # ---- seats -------------------------------------------------------------------------------------------------------
+
+    async def _take(self) -> _Seat:
+        if len(self._seats) < self._most:
+            try:
+                async with asyncio.timeout(self.times.grow_after_seconds):
+                    return await self._free.get()
+            except TimeoutError:
+                if len(self._seats) < self._most:
+                    self._grow()
+        return await self._free.get()
+
+    def _grow(self) -> None:
+        seat = _Seat()
+        self._seats.append(seat)
+        self._free.put_nowait(seat)
+
+    def _give_back(self, seat: _Seat) -> None:
+        loop = asyncio.get_running_loop()
+        seat.retirement = loop.call_later(self.times.idle_seconds, self._retire, seat)
+        self._free.put_nowait(seat)
+
+    def _retire(self, seat: _Seat) -> None:
+        """End an idle process: it leaves when there is nothing more to read."""
+        if seat.process is not None and seat.process.stdin is not None:
+            seat.process.stdin.close()
+        seat.process, seat.retirement = None, None
+        seat.sent.clear()
+
+    async def _kill(self, seat: _Seat) -> None:
+        process, seat.process = seat.process, None
+        seat.sent.clear()
+        if process is None:
+            return
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+        await process.wait()
+
+    # ---- talking -----------------------------------------------------------------------------------------------------
+
+    async def _exchange(self, seat: _Seat, study: str, snapshot: StudySnapshot, count: int | None) -> Answer:
+        if seat.retirement is not None:
+            seat.retirement.cancel()
+            seat.retirement = None
+        if seat.process is None or seat.process.returncode is not None:
+            seat.sent.clear()
+            seat.process = await self._start()
+        process = seat.process
+        assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - made with pipes
+        question = _build_question(seat.sent.get(study), study, snapshot, count)
+        written = pickle.dumps(question, pickle.HIGHEST_PROTOCOL)
+        process.stdin.write(HEADER.pack(len(written)) + written)
+        await process.stdin.drain()
+        (length,) = HEADER.unpack(await process.stdout.readexactly(HEADER.size))
+        # Only our own process writes into this pipe.
+        answer: Answer = pickle.loads(await process.stdout.readexactly(length))  # noqa: S301
+        if answer.trouble:
+            seat.sent.pop(study, None)
+        else:
+            seat.sent[study] = snapshot.trials
+        return answer
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        limit_threads()
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",
+            "-c",
+            self._program,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env=dict(os.environ),
+        )
+
+
+def _build_question(
+    sent: Sequence[TrialSnapshot] | None, study: str, snapshot: StudySnapshot, count: int | None
+) -> Question:
+    """Return a question with only what is new: two thousand finished trials are not sent again."""
+    trials = snapshot.trials
+    changed = {place: _slim(trials[place]) for place in changed_places(sent or (), trials)}
+    return Question(
+        study=study,
+        snapshot=replace(snapshot, trials=()),
+        length=len(trials),
+        fresh=sent is None,
+        changed=changed,
+        count=count,
+    )
+
+
+def _slim(trial: TrialSnapshot) -> TrialSnapshot:
+    """Return the trial without what no algorithm looks at."""
+    return replace(trial, curve=Curve(), live=None, message="", stop_message="")
+
+
+@dataclass(slots=True, kw_only=True)
+class _Asked:
+    """A question that was handed in."""
+
+    spec: StudySpec
+    index: int
+    final: bool
+    task: asyncio.Task[Answer]
+
+    def fits(self, snapshot: StudySnapshot, *, final: bool) -> bool:
+        """Whether its answer is one to what would be asked now: what has ended meanwhile comes into the next one."""
+        same = self.spec is snapshot.spec or self.spec == snapshot.spec
+        return same and self.final == final and self.index == snapshot.next_index
+
+
+class StudySuggester:
+    """A :class:`~seatrial.ports.Suggester` of one study over the desk.
+
+    Args:
+        study: Identity of the study.
+        desk: Answers.
+        wake: Called when an answer is there that nobody waited for any more.
+        observer: Told name of the algorithm and seconds of each answer.
+    """
+
+    def __init__(
+        self,
+        study: str,
+        desk: AskDesk,
+        *,
+        wake: Callable[[], None],
+        observer: Callable[[str, float], None] = lambda *_: None,
+    ) -> None:
+        self._study, self._desk, self._wake, self._observer = study, desk, wake, observer
+        self._asked: _Asked | None = None
+        self._failures = 0
+        self._again_at = 0.0
+        self.trouble: Remark | None = None
+        """What was wrong with the last answer, None when nothing was."""
+
+    async def propose(self, snapshot: StudySnapshot, count: int) -> Proposals:
+        """Return up to *count* trials to create next.
+
+        Raises:
+            StillThinking: If there is no answer yet.
+            TransientError: If the algorithm failed; it is asked again after a pause.
+        """
+        left = self._again_at - _now()
+        if left > 0:
+            raise TransientError("the algorithm failed and is asked again after a pause", retry_after_seconds=left)
+        try:
+            answer = await self._answer(snapshot, count)
+        except AskFailed as error:
+            pause = min(_FIRST_PAUSE_SECONDS * 2.0**self._failures, _LONGEST_PAUSE_SECONDS)
+            self._failures, self._again_at = min(self._failures + 1, 16), _now() + pause
+            words = f"{error}; running trials go on, no new ones are created, and it is asked again in {pause:g} s"
+            self._complain(error, words)
+            raise TransientError(words, retry_after_seconds=pause) from error
+        self._failures, self._again_at, self.trouble = 0, 0.0, None
+        found = answer.proposals
+        assert found is not None  # noqa: S101 - it was asked for
+        if len(found.proposals) <= count:
+            return found
+        return Proposals(proposals=found.proposals[:count], exhausted=None)
+
+    async def recommend(self, snapshot: StudySnapshot) -> int | None:
+        """Return the index of the algorithm's choice of the winner, None when it does not say: then the best value wins.
+
+        Raises:
+            StillThinking: If there is no answer yet.
+        """
+        try:
+            return (await self._answer(snapshot, None)).recommended
+        except AskFailed as error:
+            self._complain(error, f"{error}; the winner is the trial with the best value")
+            return None
+
+    def close(self) -> None:
+        """Give up what was asked."""
+        if self._asked is not None:
+            self._asked.task.cancel()
+            self._asked = None
+
+    async def _answer(self, snapshot: StudySnapshot, count: int | None) -> Answer:
+        asked = self._asked
+        if asked is None or not asked.fits(snapshot, final=count is None):
+            self.close()
+            asked = self._asked = self._begin(snapshot, count)
+        done, _ = await asyncio.wait({asked.task}, timeout=self._desk.times.patience_seconds)
+        if not done:
+            asked.task.add_done_callback(lambda _: self._wake())
+            raise StillThinking("the algorithm still thinks", retry_after_seconds=self._desk.times.patience_seconds)
+        self._asked = None
+        return asked.task.result()
+
+    def _begin(self, snapshot: StudySnapshot, count: int | None) -> _Asked:
+        async def ask() -> Answer:
+            began = _now()
+            answer = await self._desk.ask(self._study, snapshot, count)
+            self._observer(snapshot.spec.algorithm.name.value, _now() - began)
+            return answer
+
+        return _Asked(
+            spec=snapshot.spec, index=snapshot.next_index, final=count is None, task=asyncio.ensure_future(ask())
+        )
+
+    def _complain(self, error: AskFailed, words: str) -> None:
+        self.trouble = Remark(type=CONDITION, status="False", reason=error.reason, message=words)
+        logger.warning("No suggestion", extra={"study": self._study, "reason": error.reason, "error": str(error)})
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
