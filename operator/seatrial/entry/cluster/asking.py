@@ -59,7 +59,7 @@ class AskTimes:
         deadline_seconds: How long one question may take.
         patience_seconds: How long a pass waits for an answer before it goes on without.
         grow_after_seconds: How long a question waits for a process before another one is started.
-        idle_seconds: How long a process without questions stays.
+        idle_seconds: How long a further process without questions stays.
     """
 
     deadline_seconds: float = 60.0
@@ -137,6 +137,12 @@ class AskDesk:
             raise AskFailed("AlgorithmFailed", f"{snapshot.spec.algorithm.name.value} failed: {answer.trouble}")
         return answer
 
+    async def warm(self) -> None:
+        """Start the first process, so that the first question of all need not wait for it."""
+        seat = self._seats[0]
+        if seat.process is None:
+            seat.process = await self._start()
+
     async def close(self) -> None:
         """End all processes."""
         for seat in self._seats:
@@ -170,8 +176,9 @@ class AskDesk:
         self._free.put_nowait(seat)
 
     def _give_back(self, seat: _Seat) -> None:
-        loop = asyncio.get_running_loop()
-        seat.retirement = loop.call_later(self.times.idle_seconds, self._retire, seat)
+        if seat is not self._seats[0]:
+            loop = asyncio.get_running_loop()
+            seat.retirement = loop.call_later(self.times.idle_seconds, self._retire, seat)
         self._free.put_nowait(seat)
 
     def _retire(self, seat: _Seat) -> None:

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -146,6 +146,7 @@ class Operator:
         self._telemetry.show_leader(leads=True)
         self._started = self._clock.now()
         caches = self._caches
+        await self._desk.warm()
         loops = [self._spawn(cache.run(), "a cache") for cache in (caches.studies, caches.trials, caches.pods)]
         loops.append(self._spawn(self._keep_lease(), "the lease"))
         try:
@@ -236,7 +237,7 @@ class Operator:
 
     async def _watch_with_kopf(self) -> None:
         namespace = self._settings.namespace
-        await kopf.operator(
+        tasks = await kopf.spawn_tasks(
             registry=build_registry(self.queue.add, start=_log("Kopf started"), stop=_log("Kopf ended")),
             settings=build_settings(),
             standalone=True,
@@ -244,6 +245,7 @@ class Operator:
             namespaces=[namespace] if namespace else [],
             stop_flag=self._stopping,
         )
+        await kopf.run_tasks(tasks, ignored=_Everything())
         # It has caught the signal itself.
         self._stopping.set()
 
@@ -301,6 +303,19 @@ class Operator:
 
     def _spawn(self, coroutine: Coroutine[object, object, None], name: str) -> asyncio.Task[None]:
         return asyncio.create_task(coroutine, name=name)
+
+
+class _Everything(Collection[Any]):
+    """Tasks that Kopf leaves alone at its end: it takes all that began after it for its own, and would wait for them, then end them."""
+
+    def __contains__(self, _: object) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
 
 
 def _log(words: str) -> Callable[[], Coroutine[object, object, None]]:

@@ -10,6 +10,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import BinaryIO
 
 from seatrial.decide.snapshot import StudySnapshot, TrialSnapshot
@@ -24,6 +25,7 @@ HEADER = struct.Struct(">Q")
 """Before each message: its length in bytes."""
 
 _STUDIES_KEPT = 32
+_PRELOADED = tuple(f"seatrial.search.algorithms.{name}" for name in ("auto", "sobol", "gp", "tpe"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,4 +130,7 @@ def run() -> None:
     output = sys.stdout.buffer
     # What a library prints must not get between the answers.
     sys.stdout = sys.stderr
+    # The first question must not wait for libraries that can be loaded before it comes.
+    for name in _PRELOADED:
+        import_module(name)
     main(sys.stdin.buffer, output)

@@ -1,0 +1,319 @@
+"""The operator process against a real control plane; a thread plays the kubelet."""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.kubernetes.contract import a_study_object
+from control_plane.client import STUDIES, TRIALS, Client
+from control_plane.cluster import ControlPlane, wait_until
+from control_plane.kubelet import Kubelet, completed
+from control_plane.operating import OperatorProcess, run_operator
+from entry.rehearsal import rehearsed_trials
+from seatrial.adapters.kubernetes.names import FINALIZER
+from seatrial.adapters.local.memory import Script
+from seatrial.api.trial import Trial
+from seatrial.search.checks import load_object
+
+
+class Cluster:
+    """One namespace with a kubelet, seen as the admin sees it."""
+
+    def __init__(self, plane: ControlPlane, api: Client, namespace: str, folder: Path) -> None:
+        self.plane, self.api, self.namespace, self.folder = plane, api, namespace, folder
+        self.running = False
+
+        def ending(pod: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any] | None:
+            return None if self.running else completed("loss", parameters["x"])
+
+        self.kubelet = Kubelet(plane.admin, namespace, ending)
+
+    def operator(self, **settings: str) -> Any:
+        """Run an operator for this namespace."""
+        own = {"namespace": self.namespace, "lease_namespace": self.namespace}
+        return run_operator(self.plane.admin, self.folder, **{**own, **settings})
+
+    def apply(self, name: str = "s", **spec: Any) -> dict[str, Any]:
+        """Create a study; return it as sent."""
+        body = a_study_object(name, **spec)
+        answer = self.api.create(STUDIES.format(namespace=self.namespace), body)
+        assert answer.is_accepted, answer.message
+        return body
+
+    def edit(self, spec: dict[str, Any]) -> None:
+        answer = self.api.merge(f"{STUDIES.format(namespace=self.namespace)}/s", {"spec": spec})
+        assert answer.is_accepted, answer.message
+
+    def condition(self, kind: str = "Succeeded", study: str = "s") -> dict[str, Any]:
+        """Return a condition of a study, empty when it has none."""
+        found = self.api.get(f"{STUDIES.format(namespace=self.namespace)}/{study}").body
+        conditions = found.get("status", {}).get("conditions", [])
+        return next((one for one in conditions if one["type"] == kind), {})
+
+    def wait(self, reason: str, *, kind: str = "Succeeded", seconds: float = 60) -> dict[str, Any]:
+        """Return a condition of the study when it has that reason."""
+        wait_until(lambda: self.condition(kind).get("reason") == reason, what=f"{kind} {reason}", seconds=seconds)
+        return self.condition(kind)
+
+    def trials(self) -> list[dict[str, Any]]:
+        """Return the trials by index."""
+        items = self.api.get(TRIALS.format(namespace=self.namespace)).body["items"]
+        return sorted(items, key=lambda trial: int(trial["spec"]["index"]))
+
+    def pods(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.api.get(f"/api/v1/namespaces/{self.namespace}/pods").body["items"]
+        return found
+
+    def running_pods(self) -> list[str]:
+        return [pod["metadata"]["name"] for pod in self.pods() if pod["status"]["phase"] == "Running"]
+
+
+@pytest.fixture
+def cluster(control_plane: ControlPlane, api: Client, namespace: str, tmp_path: Path) -> Iterator[Cluster]:
+    found = Cluster(control_plane, api, namespace, tmp_path)
+    with found.kubelet:
+        yield found
+
+
+def _reasons(trials: list[dict[str, Any]]) -> list[str]:
+    return [trial["status"]["conditions"][0]["reason"] for trial in trials]
+
+
+def _holder(cluster: Cluster) -> str:
+    path = f"/apis/coordination.k8s.io/v1/namespaces/{cluster.namespace}/leases/seatrial-operator"
+    return str(cluster.api.get(path).body.get("spec", {}).get("holderIdentity", ""))
+
+
+def test_a_study_runs_to_its_end_and_suggests_what_a_laptop_does(cluster: Cluster) -> None:
+    body = cluster.apply(algorithm={"name": "auto", "seed": 11}, budget={"maxTrials": 10, "parallelTrials": 1})
+
+    with cluster.operator() as operator:
+        done = cluster.wait("MaxTrialsReached")
+        assert operator.stop() == 0
+
+    def script(trial: Trial, number: int) -> Script:
+        return Script(duration_seconds=1, curve=((0.5, 1, {"loss": float(trial.spec.assignment["x"])}),))
+
+    _, local = rehearsed_trials(load_object(body).study, script)
+    trials = cluster.trials()
+    assert [trial["spec"]["assignment"] for trial in trials] == [trial.spec.assignment for trial in local]
+    assert [trial["spec"]["seed"] for trial in trials] == [trial.spec.seed for trial in local]
+    assert _reasons(trials) == ["Completed"] * 10
+    assert done["status"] == "True"
+    assert cluster.condition("TemplateAccepted")["status"] == "True"
+    assert cluster.kubelet.doubled == []
+    assert cluster.pods() == []
+    assert _holder(cluster) == ""
+
+
+def test_a_study_that_no_schema_refuses_is_told_what_is_wrong_once_and_runs_when_mended(cluster: Cluster) -> None:
+    cluster.apply(initialTrials=[{"nope": 1}], budget={"maxTrials": 1})
+
+    with cluster.operator():
+        refused = cluster.wait("InvalidSpec")
+        before = cluster.api.get(f"{STUDIES.format(namespace=cluster.namespace)}/s").body
+        # A second study shows that the first one was looked at all the while, and left alone.
+        cluster.api.create(STUDIES.format(namespace=cluster.namespace), a_study_object("t", budget={"maxTrials": 1}))
+        wait_until(lambda: cluster.condition(study="t").get("status") == "True", what="study t")
+        after = cluster.api.get(f"{STUDIES.format(namespace=cluster.namespace)}/s").body
+        cluster.edit({"initialTrials": [{"x": 0.25}]})
+        cluster.wait("MaxTrialsReached")
+
+    assert refused["status"] == "False"
+    assert "nope" in refused["message"]
+    assert before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"]
+    mine = [trial for trial in cluster.trials() if trial["spec"]["study"] == "s"]
+    assert [trial["spec"]["assignment"] for trial in mine] == [{"x": 0.25}]
+
+
+def test_a_study_deleted_in_the_middle_leaves_nothing(cluster: Cluster) -> None:
+    cluster.running = True
+    cluster.apply(budget={"maxTrials": 9, "parallelTrials": 3})
+
+    with cluster.operator():
+        wait_until(lambda: len(cluster.running_pods()) == 3, what="three running Pods")
+        assert all(FINALIZER in pod["metadata"]["finalizers"] for pod in cluster.pods())
+        cluster.api.delete(f"{STUDIES.format(namespace=cluster.namespace)}/s")
+        wait_until(lambda: not cluster.pods() and not cluster.trials(), what="Pods and trials to go")
+
+
+def test_a_study_deleted_while_no_operator_runs_is_cleared_away_by_the_next_one(cluster: Cluster) -> None:
+    cluster.running = True
+    cluster.apply(budget={"maxTrials": 2, "parallelTrials": 2})
+    with cluster.operator() as operator:
+        wait_until(lambda: len(cluster.running_pods()) == 2, what="two running Pods")
+        operator.stop()
+    cluster.api.delete(f"{STUDIES.format(namespace=cluster.namespace)}/s")
+    wait_until(lambda: not cluster.trials(), what="the trials to go")
+    assert len(cluster.pods()) == 2
+
+    with cluster.operator():
+        wait_until(lambda: not cluster.pods(), what="the Pods to go")
+
+
+def test_suspend_resume_and_more_trials_after_the_end(cluster: Cluster) -> None:
+    cluster.running = True
+    cluster.apply(budget={"maxTrials": 4, "parallelTrials": 2})
+
+    with cluster.operator():
+        wait_until(lambda: len(cluster.running_pods()) == 2, what="two running Pods")
+        cluster.edit({"suspend": True})
+        cluster.wait("Suspended")
+        wait_until(lambda: not cluster.pods(), what="the Pods to go")
+        assert len(cluster.trials()) == 2
+
+        cluster.running = False
+        cluster.edit({"suspend": False})
+        cluster.wait("MaxTrialsReached")
+        assert _reasons(cluster.trials()) == ["Completed"] * 4
+
+        cluster.edit({"budget": {"maxTrials": 7}})
+        wait_until(lambda: len(cluster.trials()) == 7, what="seven trials")
+        cluster.wait("MaxTrialsReached")
+        assert _reasons(cluster.trials()) == ["Completed"] * 7
+
+
+def test_an_operator_that_is_killed_is_succeeded_by_one_that_goes_on(cluster: Cluster) -> None:
+    cluster.apply(budget={"maxTrials": 30, "parallelTrials": 3})
+
+    for already in (3, 12, 21):
+        with cluster.operator(identity=f"one-{already}") as operator:
+            wait_until(lambda n=already: len(cluster.trials()) >= n, what=f"{already} trials")
+            operator.kill()
+        # The next one would wait for the lease to run out: nobody has to see that three times.
+        cluster.api.delete(f"/apis/coordination.k8s.io/v1/namespaces/{cluster.namespace}/leases/seatrial-operator")
+    with cluster.operator():
+        cluster.wait("MaxTrialsReached")
+
+    trials = cluster.trials()
+    assert [trial["spec"]["index"] for trial in trials] == list(range(30))
+    assert _reasons(trials) == ["Completed"] * 30
+    assert [trial["status"].get("attempt", 0) for trial in trials] == [0] * 30
+    assert cluster.kubelet.doubled == []
+    assert cluster.kubelet.most_running <= 3
+
+
+def test_of_two_operators_one_works_and_the_other_takes_over_at_once(cluster: Cluster) -> None:
+    cluster.running = True
+    cluster.apply(budget={"maxTrials": 6, "parallelTrials": 2})
+
+    with cluster.operator(identity="one") as one:
+        wait_until(lambda: _holder(cluster) == "one", what="the lease")
+        with cluster.operator(identity="two") as two:
+            wait_until(lambda: len(cluster.running_pods()) == 2, what="two running Pods")
+            wait_until(lambda: _get(two, "healthz")[0] == 200, what="the health of the second operator")
+            assert "Leading" not in two.text()
+            cluster.running = False
+            assert one.stop() == 0
+            cluster.wait("MaxTrialsReached")
+            assert _holder(cluster) == "two"
+
+    assert _reasons(cluster.trials()) == ["Completed"] * 6
+    assert cluster.kubelet.doubled == []
+    assert cluster.kubelet.most_running <= 2
+
+
+def test_an_operator_that_loses_its_lease_ends(cluster: Cluster) -> None:
+    path = f"/apis/coordination.k8s.io/v1/namespaces/{cluster.namespace}/leases/seatrial-operator"
+    with cluster.operator(identity="one") as operator:
+        wait_until(lambda: _holder(cluster) == "one", what="the lease")
+        cluster.api.merge(path, {"spec": {"holderIdentity": "thief", "renewTime": "2030-01-01T00:00:00.000000Z"}})
+
+        assert operator.popen.wait(30) == 1
+
+    assert "is held by thief" in operator.text()
+    assert _holder(cluster) == "thief"
+
+
+def test_a_quota_that_forbids_the_pod_is_told_in_the_servers_words_before_anything_is_created(
+    cluster: Cluster,
+) -> None:
+    quota = f"/api/v1/namespaces/{cluster.namespace}/resourcequotas"
+    assert cluster.api.create(quota, {"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}).is_accepted
+    wait_until(lambda: "hard" in cluster.api.get(f"{quota}/none").body.get("status", {}), what="the quota to count")
+
+    with cluster.operator():
+        cluster.apply(budget={"maxTrials": 2})
+        refused = cluster.wait("QuotaExceeded", kind="TemplateAccepted")
+        waiting = cluster.wait("Waiting")
+        assert cluster.trials() == []
+
+        cluster.api.delete(f"{quota}/none")
+        cluster.edit({"budget": {"maxTrials": 3}})
+        cluster.wait("MaxTrialsReached")
+
+    assert refused["status"] == "False"
+    assert "exceeded quota: none" in refused["message"]
+    assert "exceeded quota: none" in waiting["message"]
+    assert cluster.condition("TemplateAccepted")["status"] == "True"
+
+
+def test_a_typo_in_the_template_costs_no_trial_and_mending_it_is_enough(cluster: Cluster) -> None:
+    def template(**container: Any) -> dict[str, Any]:
+        return {
+            "template": {"spec": {"containers": [{"name": "main", "image": "example.invalid/none:1", **container}]}}
+        }
+
+    with cluster.operator():
+        cluster.apply(budget={"maxTrials": 1}, trial=template(imagePullPolice="Always"))
+        refused = cluster.wait("PodInvalid", kind="TemplateAccepted")
+        assert cluster.trials() == []
+        cluster.edit({"trial": template(imagePullPolicy="Always")})
+        cluster.wait("MaxTrialsReached")
+
+    assert 'unknown field "spec.containers[0].imagePullPolice"' in refused["message"]
+
+
+def test_namespaces_do_not_know_of_each_other(
+    control_plane: ControlPlane, api: Client, namespace: str, cluster: Cluster, tmp_path: Path
+) -> None:
+    other = f"{namespace}-other"
+    assert api.create("/api/v1/namespaces", {"metadata": {"name": other}}).is_accepted
+    account = f"/api/v1/namespaces/{other}/serviceaccounts/default"
+    wait_until(lambda: api.get(account).is_accepted, what="a service account")
+    second = Cluster(control_plane, api, other, tmp_path)
+    cluster.apply(budget={"maxTrials": 3, "parallelTrials": 2})
+    second.apply(budget={"maxTrials": 5, "parallelTrials": 2})
+
+    with second.kubelet:
+        with cluster.operator():
+            cluster.wait("MaxTrialsReached")
+            # An operator of one namespace leaves the others alone.
+            assert second.condition() == {}
+            assert second.trials() == []
+        with cluster.operator(namespace="", lease_name="everywhere"):
+            second.wait("MaxTrialsReached")
+
+    assert len(cluster.trials()) == 3
+    assert _reasons(second.trials()) == ["Completed"] * 5
+    api.delete(f"/api/v1/namespaces/{other}")
+
+
+def _get(operator: OperatorProcess, path: str) -> tuple[int, dict[str, Any]]:
+    """Ask the operator itself; 0 when it does not listen yet."""
+    found = re.search(r'"health_port":(\d+)', operator.text())
+    if found is None:
+        return 0, {}
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{found[1]}/{path}", timeout=5) as answer:
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read())
+    except OSError:
+        return 0, {}
+
+
+def test_an_operator_is_ready_when_it_has_read_everything(cluster: Cluster) -> None:
+    with cluster.operator() as operator:
+        wait_until(lambda: "Leading" in operator.text(), what="the lease")
+        wait_until(lambda: _get(operator, "readyz")[0] == 200, what="readiness")
+
+        assert _get(operator, "healthz") == (200, {"status": "ok", "reasons": []})
