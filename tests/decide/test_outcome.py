@@ -78,6 +78,11 @@ T, R, S = TrialReason, ReportStatus, StopReason
             id="stopped by somebody else",
         ),
         pytest.param(
+            {"exit_code": 137, "reason": "DeadlineExceeded", "message": "too long"},
+            finished(T.FAILED, "Timeout", "too long"),
+            id="the kubelet's deadline is the timeout, and no retry gets past it",
+        ),
+        pytest.param(
             {"report": said(R.STOPPED), "trial": {"losses": LOSSES}},
             finished(T.FAILED, "EndedFromOutside", "was asked to end from outside; given up after 21 such attempts"),
             id="a program that says stopped each time does not go on for ever",
@@ -104,7 +109,7 @@ T, R, S = TrialReason, ReportStatus, StopReason
         ),
         pytest.param(
             {"exit_code": 137, "infrastructure": True, "reason": "Evicted", "message": "node is full"},
-            again("Evicted", "node is full", infrastructure=True),
+            again("Evicted", "its node ran short of memory, disk or processes: node is full", infrastructure=True),
             id="evicted",
         ),
         pytest.param(
@@ -114,7 +119,9 @@ T, R, S = TrialReason, ReportStatus, StopReason
         ),
         pytest.param(
             {"phase": Phase.LOST, "trial": {"losses": LOSSES}, "reason": "NodeLost", "message": "node is gone"},
-            finished(T.FAILED, "NodeLost", "node is gone; given up after 21 such attempts"),
+            finished(
+                T.FAILED, "NodeLost", "its node is unreachable or gone: node is gone; given up after 21 such attempts"
+            ),
             id="lost too often",
         ),
         pytest.param(

@@ -147,6 +147,16 @@ STUDY_RULES: Mapping[str, Sequence[Rule]] = {
     ),
     "spec.budget": (_some_time("maxDuration"),),
     "spec.trial": (_some_time("timeout"),),
+    "spec.trial.retryPolicy.rules[]": (
+        Rule(
+            rule="has(self.onExitCodes) || (has(self.onMessage) && size(self.onMessage) > 0)",
+            message="a rule needs onExitCodes or onMessage",
+        ),
+        Rule(
+            rule="!has(self.after) || self.after == 1 || self.action == 'excludeNode'",
+            message="after counts ends on one node; remove it or use action: excludeNode",
+        ),
+    ),
     "spec.stopping": _members(Stopping, "rule"),
     "spec.metrics.prometheus": (
         Rule(

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from seatrial.api.base import to_seconds
 from seatrial.api.parameter_checks import PARAMETER_CHECKS, PARAMETER_WARNINGS, SPACE_CHECKS, SPACE_WARNINGS
 from seatrial.api.parameters import ParameterType
+from seatrial.api.retry_checks import RETRY_CHECKS, RETRY_WARNINGS
 from seatrial.api.rules import Check, problem
 from seatrial.api.stopping import StoppingRule
 from seatrial.api.study import MetricsSource, Objective, Study, Summary
@@ -256,6 +257,7 @@ STUDY_CHECKS: tuple[Check, ...] = (
     _check(distinct_queries, "metrics"),
     _check(duration_of_use, "budget", "trial"),
     *TEMPLATE_CHECKS,
+    *RETRY_CHECKS,
 )
 STUDY_WARNINGS: tuple[Check, ...] = (
     *SPACE_WARNINGS,
@@ -265,4 +267,5 @@ STUDY_WARNINGS: tuple[Check, ...] = (
     _check(idle_limits, "budget"),
     _check(timeout_within_duration, "trial", "budget"),
     *TEMPLATE_WARNINGS,
+    *RETRY_WARNINGS,
 )

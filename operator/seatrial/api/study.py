@@ -7,9 +7,11 @@ from pydantic import Field, JsonValue
 
 from seatrial.api.algorithm import Algorithm
 from seatrial.api.base import Duration, MetricName, Wire
+from seatrial.api.checkpoints import Checkpoints
 from seatrial.api.conditions import Condition
 from seatrial.api.meta import StudyMetadata
 from seatrial.api.parameters import Choice, Parameter
+from seatrial.api.retry import RetryPolicy
 from seatrial.api.stopping import Stopping
 
 __all__ = [
@@ -126,6 +128,13 @@ class TrialTemplate(Wire):
         ge=0,
         le=30,
         description="How often a trial that failed by itself is started again. Evictions, preemptions and lost nodes never count here.",
+    )
+    retry_policy: RetryPolicy | None = Field(
+        default=None,
+        description="Rules by exit code or message: start again without counting, fail at once, tell the search, or avoid the node.",
+    )
+    checkpoints: Checkpoints | None = Field(
+        default=None, description="Where the checkpoints of trials lie and which of them stay when trials have ended."
     )
     template: dict[str, JsonValue] = Field(
         description="The Pod of a trial: any PodTemplateSpec. On a laptop command, args, env, workingDir and resources of the training container are honoured and the image is ignored.",

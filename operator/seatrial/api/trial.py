@@ -1,8 +1,8 @@
 """The Trial: one evaluation of one assignment. Its specification never changes; its status only grows towards an end."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from seatrial.api.base import MetricName, Wire
 from seatrial.api.conditions import Condition, TrialReason, find_condition
@@ -21,6 +21,9 @@ __all__ = [
     "TrialStatus",
     "reason_of",
 ]
+
+
+NodeName = Annotated[str, StringConstraints(min_length=1, max_length=253)]
 
 
 class Origin(Wire):
@@ -113,6 +116,12 @@ class AttemptRecord(Wire):
     infrastructure: bool = Field(
         default=False, description="Whether it was no fault of the trial, so that retries are not used up."
     )
+    node: str = Field(default="", max_length=253, description="Node on which it ran, where that is known.")
+    step: int | None = Field(
+        default=None,
+        ge=0,
+        description="Last step that it is known to have reached. Losses count only while no attempt gets further.",
+    )
 
 
 class TrialStatus(Wire):
@@ -130,6 +139,16 @@ class TrialStatus(Wire):
     rung: int | None = Field(default=None, ge=0, description="Highest rung at which it was judged and went on.")
     attempts: list[AttemptRecord] = Field(
         default_factory=list, max_length=64, description="How earlier attempts ended (the last 64)."
+    )
+    retry_time: str | None = Field(
+        default=None,
+        description="The next attempt starts no earlier than this; in the past once it has.",
+        json_schema_extra={"format": "date-time"},
+    )
+    excluded_nodes: list[NodeName] = Field(
+        default_factory=list,
+        max_length=32,
+        description="Nodes that a rule of spec.trial.retryPolicy found faulty while this trial ran on them. No trial of the study is placed there again.",
     )
     start_time: str | None = Field(
         default=None, description="When the first attempt started.", json_schema_extra={"format": "date-time"}

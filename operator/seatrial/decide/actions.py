@@ -44,6 +44,7 @@ class StopReason(StrEnum):
     STUDY_COMPLETE = "StudyComplete"
     SUSPENDED = "Suspended"
     INTERRUPTED = "Interrupted"
+    CANNOT_START = "CannotStart"
 
     @property
     def outcome(self) -> TrialReason | None:
@@ -55,7 +56,7 @@ class StopReason(StrEnum):
                 return TrialReason.FAILED
             case StopReason.STUDY_COMPLETE:
                 return TrialReason.CANCELLED
-            case StopReason.SUSPENDED | StopReason.INTERRUPTED:
+            case StopReason.SUSPENDED | StopReason.INTERRUPTED | StopReason.CANNOT_START:
                 return None
             case _:
                 return TrialReason.STOPPED
@@ -107,11 +108,15 @@ class RequeueTrial(Reasoned):
 
     Attributes:
         infrastructure: Whether the trial was not at fault, so that its retries are not used up.
+        delay_seconds: How long the next attempt waits.
+        excluded_node: Node on which no trial of the study is to be placed again; empty for none.
     """
 
     trial: str
     attempt: int
     infrastructure: bool
+    delay_seconds: float = 0.0
+    excluded_node: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

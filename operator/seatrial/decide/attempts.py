@@ -79,6 +79,9 @@ class Attempt:
         finished_at: When it ended.
         gpus: Number of GPUs that it holds or held.
         infrastructure: Whether an end was no fault of the trial (evicted, preempted, node lost, runner killed).
+        output: The last lines that it printed, where they are known; what rules of a retry policy are matched against.
+        node: Name of the node that it was placed on; empty where there are no nodes.
+        waits_since: While it waits: since when nothing but its container is missing. None while it waits for a place.
     """
 
     trial: str
@@ -93,3 +96,6 @@ class Attempt:
     gpus: float = 0.0
     infrastructure: bool = False
     notes: tuple[str, ...] = field(default=())
+    output: str = ""
+    node: str = ""
+    waits_since: datetime | None = None

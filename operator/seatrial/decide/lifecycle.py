@@ -5,7 +5,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from seatrial.api.base import Assignment
 from seatrial.api.conditions import Condition, TrialReason, with_condition
@@ -49,6 +49,7 @@ _CURVE_KEPT = 64
 _METRIC_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_./:-]*")  # as seatrial.api.base.MetricName has it
 _METRIC_NAME_LIMIT = 120
 _ATTEMPTS_KEPT = 64
+_NODES_KEPT = 32
 _REASON_LIMIT = 63
 _DETAIL_LIMIT = 256
 _ATTEMPT_MESSAGE_LIMIT = 512
@@ -131,6 +132,8 @@ def status_requeued(trial: Trial, action: RequeueTrial, seen: Seen, now: datetim
         reason=action.reason[:_REASON_LIMIT],
         message=shorten(action.message, _ATTEMPT_MESSAGE_LIMIT),
         infrastructure=action.infrastructure,
+        node=seen.attempt.node if seen.attempt else "",
+        step=_reached(seen),
     )
     status = _timed(trial.status, seen.attempt, now)
     conditions = [condition for condition in status.conditions if condition.type != "Stopping"]
@@ -140,18 +143,39 @@ def status_requeued(trial: Trial, action: RequeueTrial, seen: Seen, now: datetim
             "attempts": _newest([*status.attempts, record]),
             "conditions": conditions,
             "checkpoint": _checkpoint(seen.attempt) or status.checkpoint,
+            "retry_time": format_time(now + timedelta(seconds=action.delay_seconds)) if action.delay_seconds else None,
+            "excluded_nodes": _with_node(status.excluded_nodes, action.excluded_node),
         }
     )
-    return _summarised(
-        status, TrialReason.PENDING, f"attempt {action.attempt} ended: {action.reason}: {action.message}", now
-    )
+    later = f"; the next one starts in {action.delay_seconds:.0f} s" if action.delay_seconds else ""
+    words = f"attempt {action.attempt} ended: {action.reason}: {action.message}{later}"
+    return _summarised(status, TrialReason.PENDING, words, now)
+
+
+def _with_node(nodes: Sequence[str], node: str) -> list[str]:
+    """Return at most 32 nodes; the newest ones count."""
+    kept = [held for held in nodes if held != node]
+    return ([*kept, node] if node else kept)[-_NODES_KEPT:]
+
+
+def _reached(seen: Seen) -> int | None:
+    """Return the last step that an attempt is known to have reached; of one that says so, what its checkpoint holds."""
+    report = seen.attempt.report if seen.attempt else None
+    if report is not None and report.checkpoint is not None:
+        return report.checkpoint.step
+    steps = [curve.step for curve in (seen.curves or {}).values() if curve.step is not None]
+    steps += [report.step] if report is not None and report.step is not None else []
+    return max((step for step in steps if step >= 0), default=None)
 
 
 def _newest(attempts: list[AttemptRecord]) -> list[AttemptRecord]:
-    """Return at most 64 attempts; those that a user laid down go first, so that every failure and loss still counts."""
-    wanted = [attempt for attempt in attempts if attempt.reason in WANTED]
-    dropped = wanted[: max(0, len(attempts) - _ATTEMPTS_KEPT)]
-    return [attempt for attempt in attempts if attempt not in dropped][-_ATTEMPTS_KEPT:]
+    """Return at most 64 attempts; those that a user laid down go first, then old losses, so that every failure still counts."""
+    dispensable = sorted(
+        (place for place, attempt in enumerate(attempts) if attempt.infrastructure),
+        key=lambda place: (attempts[place].reason not in WANTED, place),
+    )
+    dropped = set(dispensable[: max(0, len(attempts) - _ATTEMPTS_KEPT)])
+    return [attempt for place, attempt in enumerate(attempts) if place not in dropped][-_ATTEMPTS_KEPT:]
 
 
 def status_finished(

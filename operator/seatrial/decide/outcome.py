@@ -1,15 +1,20 @@
 """How an attempt that ended is judged: finished with which outcome, or tried again.
 
+What follows from why it ended is in the table of :mod:`seatrial.decide.causes`. In this order:
+
 ==============================  ==============  =====================================================
 what happened                   outcome         note
 ==============================  ==============  =====================================================
 we stopped it                   by StopReason   a trial that was done before it noticed is Completed
-says infeasible, OOMKilled      Infeasible      told to the search as bad, never retried
-says diverged, or NaN last      Diverged        told to the search as bad, never retried
-gone, evicted, lost             retry, Failed   Completed if it had said that it is done; at most LOSSES times
+says infeasible or diverged     that            told to the search as bad, never retried
+gone, evicted, lost             retry, Failed   Completed if it had said that it is done, or had trained in full
+a rule of retryPolicy matches   by its action
+OOMKilled                       Infeasible      told to the search as bad, never retried
 says stopped, not by us         retry, Failed   from its checkpoint; counts as a loss
+the kubelet's deadline          Failed          Timeout
 exit not 0, says failed         retry, Failed   counts against trial.retries
 exit 0, objective reported      Completed
+exit 0, NaN last                Diverged        told to the search as bad, never retried
 exit 0, nothing reported        Failed          MetricNotReported, names the metric; never retried
 ==============================  ==============  =====================================================
 
@@ -19,17 +24,17 @@ A trial that was stopped to go on later (suspended, interrupted) is tried again,
 import math
 
 from seatrial.api.conditions import TrialReason
+from seatrial.api.retry import RetryAction
 from seatrial.api.study import StudySpec
 from seatrial.decide.actions import FinishTrial, RequeueTrial, StopReason
 from seatrial.decide.attempts import Attempt, Phase, ReportStatus
+from seatrial.decide.causes import CANNOT_START_LIMIT, LOSSES, TREATMENTS, Backoff, Cause, find_cause
+from seatrial.decide.retrying import find_rule
 from seatrial.decide.snapshot import Limits, TrialSnapshot
 
 __all__ = ["LOSSES", "settle", "settle_vanished"]
 
-LOSSES = 20
-"""How often a trial is started again after ends that were no fault of its own. Arbitrary: enough for a bad day, not for ever."""
-
-_ENDED_FROM_OUTSIDE = "EndedFromOutside"
+_BACKOFF = Backoff()
 
 
 def settle(trial: TrialSnapshot, attempt: Attempt, spec: StudySpec, limits: Limits) -> FinishTrial | RequeueTrial:
@@ -45,17 +50,21 @@ def settle(trial: TrialSnapshot, attempt: Attempt, spec: StudySpec, limits: Limi
         return _after_stop(trial, attempt, trial.stop)
     if (verdict := _by_its_own_word(trial, attempt)) is not None:
         return verdict
-    lost = attempt.phase is Phase.LOST or attempt.infrastructure
-    if lost and _says(attempt) is ReportStatus.SUCCEEDED and trial.complete:
-        return _finish(trial, TrialReason.COMPLETED, "Completed", "was done before its attempt was lost")
-    if lost:
-        reason, message = attempt.reason or "Lost", attempt.message or _GONE
-        return _after_loss(trial, reason, message)
-    if _says(attempt) is ReportStatus.STOPPED:
-        # Somebody else asked it to end (a shutdown, an eviction): it stopped in good order and can go on.
-        return _after_loss(trial, _ENDED_FROM_OUTSIDE, _words(attempt) or "was asked to end from outside")
-    if attempt.exit_code not in {0, None} or _says(attempt) is ReportStatus.FAILED:
-        return _after_failure(trial, attempt, limits)
+    if attempt.phase is Phase.LOST or attempt.infrastructure:
+        return _after_disruption(trial, attempt, spec)
+    if (ruled := _by_rule(trial, attempt, spec)) is not None:
+        return ruled
+    cause = find_cause(attempt)
+    match cause:
+        case Cause.OUT_OF_MEMORY:
+            return _finish(trial, TrialReason.INFEASIBLE, cause.value, _words(attempt) or attempt.message)
+        case Cause.TIMEOUT:
+            return _finish(trial, TrialReason.FAILED, cause.value, attempt.message or TREATMENTS[cause].what)
+        case Cause.ENDED_FROM_OUTSIDE:
+            # Somebody else asked it to end (a shutdown, an eviction): it stopped in good order and can go on.
+            return _after_loss(trial, cause.value, _words(attempt) or "was asked to end from outside")
+        case _ if attempt.exit_code not in {0, None} or _says(attempt) is ReportStatus.FAILED:
+            return _after_failure(trial, attempt, limits)
     return _after_success(trial, spec)
 
 
@@ -64,7 +73,7 @@ def settle_vanished(trial: TrialSnapshot) -> FinishTrial | RequeueTrial | None:
     if trial.stop is None:
         return None
     if trial.stop.outcome is None:
-        return _requeue(trial, trial.stop.value, trial.stop_message, infrastructure=True)
+        return _lay_down(trial, trial.stop)
     return _finish(trial, trial.stop.outcome, trial.stop.value, trial.stop_message)
 
 
@@ -83,21 +92,75 @@ def _finish(trial: TrialSnapshot, outcome: TrialReason, reason: str, message: st
     return FinishTrial(trial=trial.name, outcome=outcome, reason=reason or outcome.value, message=message)
 
 
-def _requeue(trial: TrialSnapshot, reason: str, message: str, *, infrastructure: bool) -> RequeueTrial:
+def _requeue(
+    trial: TrialSnapshot,
+    reason: str,
+    message: str,
+    *,
+    infrastructure: bool,
+    delay_seconds: float = 0.0,
+    excluded_node: str = "",
+) -> RequeueTrial:
     return RequeueTrial(
-        trial=trial.name, attempt=trial.attempt, reason=reason, message=message, infrastructure=infrastructure
+        trial=trial.name,
+        attempt=trial.attempt,
+        reason=reason,
+        message=message,
+        infrastructure=infrastructure,
+        delay_seconds=delay_seconds,
+        excluded_node=excluded_node,
     )
 
 
+def _delay(trial: TrialSnapshot, cause: Cause, earlier: int) -> float:
+    backoff = TREATMENTS[cause].backoff or _BACKOFF
+    return backoff.delay_seconds(earlier, seed=trial.seed, trial=trial.name, attempt=trial.attempt)
+
+
 def _by_its_own_word(trial: TrialSnapshot, attempt: Attempt) -> FinishTrial | None:
-    """Return the outcome of a trial that says, or shows by its end, that it cannot work with its assignment."""
-    killed = attempt.reason == "OOMKilled" and not attempt.infrastructure
-    if killed or _says(attempt) is ReportStatus.INFEASIBLE:
-        reason = attempt.reason if killed else "Infeasible"
+    """Return the outcome of a trial that says that it cannot work with its assignment."""
+    if _says(attempt) is ReportStatus.INFEASIBLE:
+        # Harness and kernel may both see that memory ran out; the kernel's word is the one to look for.
+        reason = attempt.reason if attempt.reason == "OOMKilled" else "Infeasible"
         return _finish(trial, TrialReason.INFEASIBLE, reason, _words(attempt) or attempt.message)
     if _says(attempt) is ReportStatus.DIVERGED:
         return _finish(trial, TrialReason.DIVERGED, "Diverged", _words(attempt) or "the trial says that it diverged")
     return None
+
+
+def _after_disruption(trial: TrialSnapshot, attempt: Attempt, spec: StudySpec) -> FinishTrial | RequeueTrial:
+    if _says(attempt) is ReportStatus.SUCCEEDED and trial.complete:
+        return _finish(trial, TrialReason.COMPLETED, "Completed", "was done before its attempt was lost")
+    if spec.steps is not None and trial.complete and trial.step is not None and trial.step >= spec.steps.max:
+        words = f"had reached the last {spec.steps.unit} before its attempt was lost"
+        return _finish(trial, TrialReason.COMPLETED, "Completed", words)
+    cause = find_cause(attempt)
+    if cause is Cause.LOST:
+        return _after_loss(trial, attempt.reason or cause.value, attempt.message or _GONE)
+    what = TREATMENTS[cause].what
+    return _after_loss(trial, cause.value, f"{what}: {attempt.message}" if attempt.message else what)
+
+
+def _by_rule(trial: TrialSnapshot, attempt: Attempt, spec: StudySpec) -> FinishTrial | RequeueTrial | None:
+    """Return what the study's retry policy wants; None where no rule matches."""
+    if attempt.exit_code in {0, None} and _says(attempt) is not ReportStatus.FAILED:
+        return None
+    found = find_rule(spec.trial.retry_policy, attempt)
+    if found is None:
+        return None
+    place, rule = found
+    words = _words(attempt) or attempt.message or f"exit code {attempt.exit_code}"
+    message = f"spec.trial.retryPolicy.rules[{place}] ({rule.action}) matched: {words}"
+    match rule.action:
+        case RetryAction.FAIL:
+            return _finish(trial, TrialReason.FAILED, Cause.FAILED_BY_RULE.value, message)
+        case RetryAction.INFEASIBLE:
+            return _finish(trial, TrialReason.INFEASIBLE, Cause.INFEASIBLE_BY_RULE.value, message)
+        case RetryAction.RETRY:
+            return _after_loss(trial, Cause.RETRIED_BY_RULE.value, message)
+        case RetryAction.EXCLUDE_NODE:
+            enough = bool(attempt.node) and trial.node_faults.count(attempt.node) + 1 >= rule.after
+            return _after_loss(trial, Cause.NODE_FAULT.value, message, excluded=attempt.node if enough else "")
 
 
 def _after_stop(trial: TrialSnapshot, attempt: Attempt, stop: StopReason) -> FinishTrial | RequeueTrial:
@@ -106,26 +169,40 @@ def _after_stop(trial: TrialSnapshot, attempt: Attempt, stop: StopReason) -> Fin
         return _finish(trial, TrialReason.COMPLETED, "Completed", "was done before it could be stopped")
     outcome = stop.outcome
     if outcome is None:
-        later = _requeue(trial, stop.value, trial.stop_message, infrastructure=True)
-        return _by_its_own_word(trial, attempt) or later
+        return _by_its_own_word(trial, attempt) or _lay_down(trial, stop)
     # A trial that is stopped while its objective is NaN has diverged, whatever it was stopped for.
     if outcome is TrialReason.STOPPED and any(value is not None and not math.isfinite(value) for value in trial.values):
         return _finish(trial, TrialReason.DIVERGED, "Diverged", f"{trial.stop_message}; its objective is not finite")
     return _finish(trial, outcome, stop.value, trial.stop_message)
 
 
-def _after_loss(trial: TrialSnapshot, reason: str, message: str) -> FinishTrial | RequeueTrial:
+def _lay_down(trial: TrialSnapshot, stop: StopReason) -> FinishTrial | RequeueTrial:
+    """Let a trial go on later that was stopped for that; one whose container cannot be created is given up some time."""
+    if stop is not StopReason.CANNOT_START:
+        return _requeue(trial, stop.value, trial.stop_message, infrastructure=True)
+    earlier = trial.starts_in_vain
+    if earlier + 1 >= CANNOT_START_LIMIT:
+        words = f"{trial.stop_message}; given up after {earlier + 1} such attempts"
+        return _finish(trial, TrialReason.FAILED, stop.value, words)
+    # The first one has waited for long enough already.
+    delay = _delay(trial, Cause.CANNOT_START, earlier + 1)
+    return _requeue(trial, stop.value, trial.stop_message, infrastructure=True, delay_seconds=delay)
+
+
+def _after_loss(trial: TrialSnapshot, reason: str, message: str, *, excluded: str = "") -> FinishTrial | RequeueTrial:
     if trial.losses < LOSSES:
-        return _requeue(trial, reason, message, infrastructure=True)
+        delay = _BACKOFF.delay_seconds(trial.losses, seed=trial.seed, trial=trial.name, attempt=trial.attempt)
+        return _requeue(trial, reason, message, infrastructure=True, delay_seconds=delay, excluded_node=excluded)
     return _finish(trial, TrialReason.FAILED, reason, f"{message}; given up after {LOSSES + 1} such attempts")
 
 
 def _after_failure(trial: TrialSnapshot, attempt: Attempt, limits: Limits) -> FinishTrial | RequeueTrial:
-    reason = attempt.reason or "Error"
+    reason = attempt.reason or Cause.EXIT.value
     message = _words(attempt) or attempt.message or f"exit code {attempt.exit_code}"
     if trial.failures < limits.retries:
         left = limits.retries - trial.failures - 1
-        return _requeue(trial, reason, f"{message}; {left} retries left", infrastructure=False)
+        delay = _delay(trial, Cause.EXIT, trial.failures)
+        return _requeue(trial, reason, f"{message}; {left} retries left", infrastructure=False, delay_seconds=delay)
     return _finish(trial, TrialReason.FAILED, reason, message)
 
 

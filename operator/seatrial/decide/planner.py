@@ -24,8 +24,9 @@ from seatrial.decide.actions import (
     StudyState,
     shorten,
 )
-from seatrial.decide.attempts import Phase
+from seatrial.decide.attempts import Attempt, Phase
 from seatrial.decide.budget import Verdict, gpu_seconds, judge_budget
+from seatrial.decide.causes import TREATMENTS, Cause, start_deadline
 from seatrial.decide.outcome import settle, settle_vanished
 from seatrial.decide.rules import Cohort, Pass, Rule, Standings, Stop, build_rule
 from seatrial.decide.snapshot import StudySnapshot, TrialSnapshot
@@ -207,7 +208,12 @@ def _stop_hopeless(draft: _Draft, standings: Standings | None) -> None:
     cohort: Cohort | None = None
     for trial in draft.open_trials:
         live = trial.live
-        if live is None or live.phase is not Phase.RUNNING or trial.stop is not None:
+        if live is None or trial.stop is not None:
+            continue
+        if (left := _seconds_to_start(study, live)) is not None and left <= 0:
+            words = f"{TREATMENTS[Cause.CANNOT_START].what}: {live.reason}: {live.message}"
+            _stop(draft, trial, StopReason.CANNOT_START, words)
+        if live.phase is not Phase.RUNNING:
             continue
         if message := _overtime(study, trial):
             _stop(draft, trial, StopReason.TIMEOUT, message)
@@ -260,6 +266,8 @@ def _start_waiting(draft: _Draft) -> None:
     for trial in _unstarted(draft):
         if draft.occupied >= draft.study.limits.parallel:
             break
+        if _backs_off(draft.study, trial):
+            continue
         again = trial.attempt > 0
         draft.actions.append(
             StartAttempt(
@@ -272,6 +280,11 @@ def _start_waiting(draft: _Draft) -> None:
             )
         )
         draft.occupied += 1
+
+
+def _backs_off(study: StudySnapshot, trial: TrialSnapshot) -> bool:
+    """Whether its next attempt has to wait; until then it keeps its slot, so that the search goes the way it would have gone."""
+    return trial.not_before is not None and study.now < trial.not_before
 
 
 def _unstarted(draft: _Draft) -> list[TrialSnapshot]:
@@ -348,8 +361,26 @@ def _next_deadline(draft: _Draft) -> float | None:
             for trial, _, started in lives
             if trial.stop is None
         ]
+    deadlines += [
+        (trial.not_before - study.now).total_seconds()
+        for trial in _unstarted(draft)
+        if trial.not_before is not None and not study.spec.suspend and not study.interrupted
+    ]
+    deadlines += [
+        left
+        for trial in draft.open_trials
+        if trial.live is not None and (left := _seconds_to_start(study, trial.live)) is not None
+    ]
     held = sum(live.gpus for _, live, _ in lives)
     if limits.max_gpu_seconds is not None and held > 0:
         deadlines.append((limits.max_gpu_seconds - gpu_seconds(study)) / held)
     # The negative ones are dealt with in this very plan.
     return min((seconds for seconds in deadlines if seconds > 0), default=None)
+
+
+def _seconds_to_start(study: StudySnapshot, live: Attempt) -> float | None:
+    """Return for how long an attempt whose container cannot be created may go on trying; None for any other one."""
+    if live.phase is not Phase.WAITING or live.waits_since is None:
+        return None
+    seconds = start_deadline(live)
+    return None if seconds is None else seconds - (study.now - live.waits_since).total_seconds()

@@ -12,9 +12,10 @@ from datetime import datetime
 from seatrial.api.base import to_seconds
 from seatrial.api.conditions import TrialReason, find_condition
 from seatrial.api.study import Study, StudySpec
-from seatrial.api.trial import Trial, reason_of
+from seatrial.api.trial import AttemptRecord, Trial, reason_of
 from seatrial.decide.actions import StopReason
 from seatrial.decide.attempts import Attempt
+from seatrial.decide.causes import Cause
 from seatrial.decide.changes import changed_places
 from seatrial.decide.curves import Curve, CurveBuilder, Curves
 from seatrial.decide.values import minimised, parse_number, read_finals, read_values, read_violations
@@ -34,6 +35,8 @@ __all__ = [
 
 WANTED = frozenset({StopReason.SUSPENDED.value, StopReason.INTERRUPTED.value})
 """Reasons of ends that the user asked for: they are neither failures nor losses."""
+
+_NODE_FAULT = Cause.NODE_FAULT.value
 
 
 def parse_time(text: str) -> datetime:
@@ -57,7 +60,12 @@ class TrialSnapshot:
         violations: By how much each outcome constraint is violated.
         curve: The first objective by step, minimised.
         failures: Earlier attempts that ended by the trial's own fault.
-        losses: Earlier attempts that ended without its fault.
+        losses: Earlier attempts in a row that ended without its fault, since one got further than all before it.
+        starts_in_vain: Earlier attempts in a row whose container could not be created.
+        node_faults: Nodes of earlier attempts that a rule with action: excludeNode matched.
+        excluded: Nodes on which no trial of the study is to be placed again.
+        not_before: Its next attempt starts no earlier than this; None for at once.
+        seed: For the training, and for chance in its back-off.
         rung: Highest rung at which it was judged and went on.
         stop: Why it is being stopped, while it is.
         live: Its current attempt, None when there is none.
@@ -82,6 +90,11 @@ class TrialSnapshot:
     started_at: datetime | None
     gpu_seconds: float
     live: Attempt | None
+    starts_in_vain: int = 0
+    node_faults: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+    not_before: datetime | None = None
+    seed: int = 0
 
     @property
     def terminal(self) -> bool:
@@ -351,7 +364,12 @@ def build_trial(spec: StudySpec, trial: Trial) -> TrialSnapshot:
         curve=_stored_curve(spec, trial),
         step=seen.step if seen else None,
         failures=sum(not attempt.infrastructure for attempt in status.attempts),
-        losses=sum(attempt.infrastructure and attempt.reason not in WANTED for attempt in status.attempts),
+        losses=_count_losses(status.attempts),
+        starts_in_vain=_count_starts_in_vain(status.attempts),
+        node_faults=tuple(past.node for past in status.attempts if past.reason == _NODE_FAULT),
+        excluded=tuple(status.excluded_nodes),
+        not_before=parse_time(status.retry_time) if status.retry_time else None,
+        seed=trial.spec.seed,
         rung=status.rung,
         stop=StopReason(stopping.reason) if stopping and stopping.status == "True" else None,
         stop_message=stopping.message if stopping else "",
@@ -359,6 +377,25 @@ def build_trial(spec: StudySpec, trial: Trial) -> TrialSnapshot:
         gpu_seconds=status.gpu_seconds,
         live=None,
     )
+
+
+def _count_losses(attempts: Sequence[AttemptRecord]) -> int:
+    """Count losses in a row. One that got further than all before it has brought something: the count begins anew."""
+    losses, furthest = 0, -1
+    for past in attempts:
+        step = -1 if past.step is None else past.step
+        if past.infrastructure and past.reason not in WANTED:
+            losses = 0 if step > furthest else losses + 1
+        furthest = max(furthest, step)
+    return losses
+
+
+def _count_starts_in_vain(attempts: Sequence[AttemptRecord]) -> int:
+    count = 0
+    for past in attempts:
+        if past.reason not in WANTED:
+            count = count + 1 if past.reason == StopReason.CANNOT_START.value else 0
+    return count
 
 
 def _stored_curve(spec: StudySpec, trial: Trial) -> Curve:
