@@ -18,7 +18,6 @@ from seatrial.adapters.kubernetes.faults import NotFound
 from seatrial.adapters.kubernetes.port import EVENTS, STUDIES, TRIALS, KubeClient, KubeObject, PatchKind, Resource
 from seatrial.api.conditions import Condition, TrialReason, find_condition
 from seatrial.decide.actions import Action, FinishTrial, RecordPhase, RequeueTrial, StopAttempt, shorten
-from seatrial.decide.snapshot import format_time
 from seatrial.entry.cluster.telemetry import EventOutcome
 from seatrial.errors import SeatrialError
 from seatrial.ports import Clock, StudyKey
@@ -259,7 +258,7 @@ class EventRecorder:
     async def _raise(self, place: _Place, known: _Written, waiting: _Waiting) -> bool:
         """Raise the count of an Event; False when it is gone: they live for an hour."""
         count = known.count + waiting.number
-        body = {"count": count, "message": waiting.told.message, "lastTimestamp": format_time(waiting.last)}
+        body = {"count": count, "message": waiting.told.message, "lastTimestamp": _write_time(waiting.last)}
         try:
             await self._client.patch(EVENTS, place[0], known.event, body, kind=PatchKind.MERGE)
         except NotFound:
@@ -292,10 +291,15 @@ class EventRecorder:
             "type": told.weight.value,
             "reason": told.reason,
             "message": told.message,
-            "firstTimestamp": format_time(waiting.first),
-            "lastTimestamp": format_time(waiting.last),
+            "firstTimestamp": _write_time(waiting.first),
+            "lastTimestamp": _write_time(waiting.last),
             "count": waiting.number,
             "source": {"component": COMPONENT},
             "reportingComponent": COMPONENT,
             "reportingInstance": self._instance,
         }
+
+
+def _write_time(time: datetime) -> str:
+    """Write a time as Events have it, to the second."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
