@@ -9,10 +9,20 @@ from seatrial.api.study import Study, StudyStatus
 from seatrial.api.trial import Trial, TrialStatus
 from seatrial.decide.attempts import Attempt
 from seatrial.decide.curves import Curves
+from seatrial.decide.retention import Needed
 from seatrial.decide.snapshot import StudySnapshot
 from seatrial.decide.suggest import Proposals
 
-__all__ = ["Clock", "Degraded", "MetricSource", "StudyKey", "StudyStore", "Suggester", "TrialRunner"]
+__all__ = [
+    "CheckpointKeeper",
+    "Clock",
+    "Degraded",
+    "MetricSource",
+    "StudyKey",
+    "StudyStore",
+    "Suggester",
+    "TrialRunner",
+]
 
 
 class StudyKey(NamedTuple):
@@ -84,6 +94,14 @@ class TrialRunner(Protocol):
 
     async def release(self, study: Study, trial: Trial, number: int) -> None:
         """Forget an attempt that ended and whose result is stored, and free what it held."""
+        ...
+
+
+class CheckpointKeeper(Protocol):
+    """Sees to it that checkpoints that nothing needs are removed, by itself or by the attempts that start later."""
+
+    async def retain(self, study: Study, needed: Needed) -> None:
+        """Take what must stay from now on. Returns at once; never raises because something could not be removed."""
         ...
 
 

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from seatrial.api.conditions import StudyReason, TrialReason, find_condition
 from seatrial.api.meta import Metadata
@@ -42,12 +42,13 @@ from seatrial.decide.lifecycle import (
     status_stopping,
 )
 from seatrial.decide.planner import plan_study
+from seatrial.decide.retention import future_parents, plan_retention
 from seatrial.decide.rules import Standings, rungs
 from seatrial.decide.snapshot import Snapshotter, StudySnapshot
 from seatrial.decide.status import Remark, build_status
 from seatrial.decide.suggest import Proposals, propose
 from seatrial.errors import TransientError
-from seatrial.ports import Clock, MetricSource, StudyKey, StudyStore, Suggester, TrialRunner
+from seatrial.ports import CheckpointKeeper, Clock, MetricSource, StudyKey, StudyStore, Suggester, TrialRunner
 from seatrial.search.base import Algorithm, Exhausted
 from seatrial.search.build import build_algorithm, build_space
 from seatrial.search.space import SearchSpace
@@ -55,6 +56,8 @@ from seatrial.search.space import SearchSpace
 __all__ = ["Look", "Reconciler", "ThreadSuggester"]
 
 logger = logging.getLogger(__name__)
+
+_RETAIN_EVERY = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +141,7 @@ class Reconciler:
         suggester: Suggester | None = None,
         observer: Callable[[Action], None] = lambda _: None,
         remarks: Callable[[], Sequence[Remark]] = tuple,
+        keeper: CheckpointKeeper | None = None,
     ) -> None:
         """Set up without touching anything.
 
@@ -150,6 +154,7 @@ class Reconciler:
             suggester: Asks the algorithm; by default in a thread.
             observer: Is told every action after it was applied (Events, the live view, logs).
             remarks: Called when the status is written: further conditions that it has to show.
+            keeper: Is told which checkpoints must stay.
         """
         self._key = key
         self._store, self._runner, self._metrics, self._clock = store, runner, metrics, clock
@@ -163,6 +168,8 @@ class Reconciler:
         self._exhausted: Exhausted | None = None
         self._recommended: tuple[int, int | None] | None = None
         self._unanswered: TransientError | None = None
+        self._keeper = keeper
+        self._retained: tuple[int, datetime] | None = None
 
     async def run(self, *, interrupted: bool = False, hold: str = "") -> Look | None:
         """Make one pass; None when the study does not exist (any more).
@@ -190,6 +197,7 @@ class Reconciler:
             logger.info("Applied %s", type(action).__name__, extra={"study": self._key.name, "action": action})
             self._observer(action)
         status = await self._write_status(now, plan, interrupted=interrupted)
+        await self._retain(now, status)
         if self._unanswered is not None:
             raise self._unanswered
         return Look(
@@ -205,7 +213,7 @@ class Reconciler:
     def _forget_if_edited(self, study: Study) -> None:
         known = self._study
         if known is None or (known.spec is not study.spec and known.spec != study.spec):
-            self._exhausted, self._recommended = None, None
+            self._exhausted, self._recommended, self._retained = None, None, None
         self._study = study
 
     async def _observe(self, study: Study, *, interrupted: bool) -> _Pass:
@@ -356,6 +364,24 @@ class Reconciler:
         if status != now.study.status:
             await self._store.update_study(self._key, status)
         return status
+
+    async def _retain(self, now: _Pass, status: StudyStatus) -> None:
+        """Say which checkpoints must stay when trials have ended since, not much oftener than is of use."""
+        counts, time = status.trials, self._clock.now()
+        ended = counts.total - counts.pending - counts.running
+        known = self._retained
+        young = known is not None and time - known[1] < _RETAIN_EVERY and status.completion_time is None
+        if self._keeper is None or young or not ended or (known is not None and known[0] == ended):
+            return
+        # With the status just found: a study that is complete needs less than one that still searches.
+        study = now.study.model_copy(update={"status": status})
+        snapshot = self._snapshotter.build(
+            study=study, trials=list(now.trials.values()), attempts={}, curves={}, now=time
+        )
+        winners = {best.index for best in [status.best, *status.pareto_front] if best is not None}
+        needed = plan_retention(snapshot, now.trials, winners=winners, candidates=future_parents(snapshot))
+        await self._keeper.retain(study, needed)
+        self._retained = ended, time
 
     async def _recommend(self, study: Study, snapshot: StudySnapshot) -> int | None:
         """Return the algorithm's choice of the winner; computed once for a finished study."""

@@ -60,13 +60,16 @@ def parse_needed(text: str) -> Needed:
     return Needed(ended=ended, keep={index: frozenset(marks) for index, marks in keep.items()})
 
 
-def collect(place: Place, study: str, needed: Needed, left_off: Callable[[], bool] = lambda: False) -> Freed:
+def collect(
+    place: Place, study: str, needed: Needed, *, spared: str = "", left_off: Callable[[], bool] = lambda: False
+) -> Freed:
     """Remove what is not needed.
 
     Args:
         place: The place of any trial of the study, whose own checkpoints are left alone.
         study: Name of the study.
         needed: What stays.
+        spared: Address of a trial that loses nothing: the parent that this one starts from.
         left_off: Asked between two checkpoints whether to leave it for another time.
 
     Raises:
@@ -79,7 +82,7 @@ def collect(place: Place, study: str, needed: Needed, left_off: Callable[[], boo
         if (
             stem != study
             or not number.isdecimal()
-            or beside.address == place.address
+            or beside.address in {place.address, spared}
             or not needed.is_over(int(number))
         ):
             continue

@@ -176,7 +176,8 @@ class Saver:
 
     def _remove_unneeded(self, store: CheckpointStore) -> None:
         try:
-            freed = collect(store.place, self._study, parse_needed(self._needed), self._ended.is_set)
+            needed, spared = parse_needed(self._needed), self._parent.address if self._parent else ""
+            freed = collect(store.place, self._study, needed, spared=spared, left_off=self._ended.is_set)
         except (OSError, ValueError) as error:
             self._notices.once("removal", f"checkpoints that nobody needs could not be removed: {error}")
             return

@@ -15,7 +15,15 @@ from seatrial.api.study import Study
 from seatrial.api.trial import Trial
 from seatrial.errors import Problem, SpecError
 
-__all__ = ["CONTAINERS", "TrialPaths", "build_environment", "expand", "select_container", "write_value"]
+__all__ = [
+    "CONTAINERS",
+    "TrialPaths",
+    "build_environment",
+    "checkpoint_url",
+    "expand",
+    "select_container",
+    "write_value",
+]
 
 CONTAINERS = "spec.trial.template.spec.containers"
 """Where the containers stand in a Study, for messages."""
@@ -88,6 +96,17 @@ def build_environment(
     }
     environment |= {name: value for name, value in optional.items() if value is not None}
     return environment | {wire.PARAMETER_PREFIX + name: write_value(v) for name, v in trial.spec.assignment.items()}
+
+
+def checkpoint_url(study: Study) -> str | None:
+    """Return the URL below which the trials of a study keep checkpoints, None when ``spec.trial.checkpoints`` names none.
+
+    Studies that name the same URL lie apart in it, by their uid.
+    """
+    settings = study.spec.trial.checkpoints
+    if settings is None or settings.url is None:
+        return None
+    return f"{settings.url.rstrip('/')}/{study.metadata.uid or study.metadata.name}"
 
 
 def expand(text: str, environment: Mapping[str, str]) -> str:

@@ -215,6 +215,7 @@ class _Session:
             metrics=LocalMetricSource(directory),
             clock=clock,
             observer=observer.on_action,
+            keeper=self._runner,
         )
 
     async def run(self) -> Outcome:
@@ -224,6 +225,9 @@ class _Session:
                 return await self._loop()
             finally:
                 await self._runner.close()
+                if freed := self._runner.freed.checkpoints:
+                    size = self._runner.freed.size / 1e6
+                    self._observer.on_note(f"removed {freed} checkpoints that nothing needs: {size:.1f} MB freed")
 
     async def _loop(self) -> Outcome:
         while True:

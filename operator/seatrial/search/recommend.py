@@ -5,7 +5,10 @@ import numpy as np
 from seatrial.search.base import Evaluated, History
 from seatrial.search.pareto import pareto_front
 
-__all__ = ["recommend_best"]
+__all__ = ["MOST_RECOMMENDED", "recommend_best"]
+
+MOST_RECOMMENDED = 300
+"""A model chooses the winner among this many of the best trials, so that the checkpoints of no others are needed for it."""
 
 
 def recommend_best(history: History) -> int | None:

@@ -5,14 +5,15 @@ template contains, so that GPU limits, claims, tolerations, gates and fields of 
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from seatrial.adapters.kubernetes import names
+from seatrial.adapters.kubernetes.placement import exclude_nodes
 from seatrial.adapters.kubernetes.port import TRIALS, KubeObject
 from seatrial.adapters.kubernetes.security import add_security_defaults
 from seatrial.api.base import to_seconds
-from seatrial.api.environment import TrialPaths, build_environment, select_container
+from seatrial.api.environment import TrialPaths, build_environment, checkpoint_url, select_container
 from seatrial.api.study import Study
 from seatrial.api.trial import Trial
 
@@ -28,10 +29,13 @@ _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - a mount point in the container
 _SHARED_MEMORY_VOLUME = "seatrial-shm"
 
 
-def build_pod(study: Study, trial: Trial, attempt: int, *, rungs: Sequence[int] = ()) -> KubeObject:
+def build_pod(
+    study: Study, trial: Trial, attempt: int, *, rungs: Sequence[int] = (), needed: str | None = None
+) -> KubeObject:
     """Return the Pod of an attempt.
 
     Always set: name, owner, Seatrial's labels and finalizer, the variables of docs/wire.md before the container's own, restartPolicy.
+    Added to the template's own: an affinity against the nodes that the trial's record excludes.
     Set where the template is silent: metrics port and scrape annotations, termination message path and policy, no service account
     token, no service links, ``/dev/shm`` in memory, grace period, a deadline behind the timeout, a restricted security context.
 
@@ -40,6 +44,7 @@ def build_pod(study: Study, trial: Trial, attempt: int, *, rungs: Sequence[int] 
         trial: As stored, with its uid.
         attempt: Number of the attempt.
         rungs: Steps whose values must be exact.
+        needed: Which checkpoints of the study must stay, for ``SEATRIAL_CHECKPOINTS_NEEDED``.
 
     Raises:
         SpecError: If the template has no container that trains.
@@ -55,8 +60,16 @@ def build_pod(study: Study, trial: Trial, attempt: int, *, rungs: Sequence[int] 
     _add_shared_memory(spec, container)
     container.setdefault("terminationMessagePath", _TERMINATION_PATH)
     container.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
-    container["env"] = _environment(study, trial, attempt, container, port, rungs) + list(container.get("env") or ())
+    paths = TrialPaths(
+        checkpoints=checkpoint_url(study) or _checkpoint_root(study, container),
+        needed=needed,
+        termination=container["terminationMessagePath"],
+        metrics_port=port,
+    )
+    variables = build_environment(study, trial, attempt, paths, rungs=rungs)
+    container["env"] = _declare(variables) + list(container.get("env") or ())
     add_security_defaults(spec)
+    exclude_nodes(spec, trial.status.excluded_nodes)
     return pod
 
 
@@ -150,15 +163,7 @@ def _add_shared_memory(spec: KubeObject, container: KubeObject) -> None:
     container["volumeMounts"] = [*mounts, {"name": _SHARED_MEMORY_VOLUME, "mountPath": _SHARED_MEMORY}]
 
 
-def _environment(
-    study: Study, trial: Trial, attempt: int, container: KubeObject, port: int | None, rungs: Sequence[int]
-) -> list[dict[str, Any]]:
-    paths = TrialPaths(
-        checkpoints=_checkpoint_root(study, container),
-        termination=container["terminationMessagePath"],
-        metrics_port=port,
-    )
-    variables = build_environment(study, trial, attempt, paths, rungs=rungs)
+def _declare(variables: Mapping[str, str]) -> list[dict[str, Any]]:
     # Kubernetes would take $(NAME) in a value for a reference, and $$ for one $.
     return [{"name": name, "value": value.replace("$", "$$")} for name, value in variables.items()]
 

@@ -19,6 +19,7 @@ from seatrial.adapters.kubernetes.port import PODS, KubeClient, KubeObject, Patc
 from seatrial.api.study import Study, StudySpec
 from seatrial.api.trial import Trial
 from seatrial.decide.attempts import Attempt, Phase
+from seatrial.decide.retention import Needed
 from seatrial.decide.rules import rungs
 from seatrial.errors import TransientError
 from seatrial.ports import Clock, StudyKey
@@ -84,6 +85,7 @@ class KubernetesRunner:
         self._client, self._pods, self._clock = client, pods, clock
         self._retention, self._find_rungs = retention, find_rungs
         self._refused: dict[StudyKey, dict[str, _Refused]] = {}
+        self._needed: dict[StudyKey, str] = {}
 
     async def observe(self, study: Study) -> Mapping[str, Attempt]:
         """Return the newest attempt of every trial that has one; what was refused is tried again when it is time.
@@ -160,6 +162,14 @@ class KubernetesRunner:
             raise _not_ended(name, number)
         await self._let_go(pod)
 
+    async def retain(self, study: Study, needed: Needed) -> None:
+        """Let the attempts that start from now on remove what need not stay: the volume is theirs."""
+        text, key = needed.to_wire(), _key(study)
+        if text is None:
+            self._needed.pop(key, None)
+        else:
+            self._needed[key] = text
+
     async def rehearse(self, study: Study, trial: Trial) -> Refusal | None:
         """Let the API server judge the first Pod without starting anything: validation, quota, Pod Security, policies.
 
@@ -210,7 +220,7 @@ class KubernetesRunner:
 
     async def _create(self, study: Study, trial: Trial, number: int) -> None:
         key, name = _key(study), trial.metadata.name
-        body = build_pod(study, trial, number, rungs=self._find_rungs(study.spec))
+        body = build_pod(study, trial, number, rungs=self._find_rungs(study.spec), needed=self._needed.get(key))
         try:
             written = await self._client.create(PODS, key.namespace, body)
         except AlreadyExists:

@@ -11,7 +11,7 @@ from seatrial.adapters.local.layout import StudyDirectory
 from seatrial.adapters.local.resources import Share
 from seatrial.adapters.local.variables import ImaginaryPod, read_environment
 from seatrial.api import wire
-from seatrial.api.environment import TrialPaths, build_environment, expand
+from seatrial.api.environment import TrialPaths, build_environment, checkpoint_url, expand
 
 __all__ = ["Surroundings", "build_command", "build_inherited", "build_variables"]
 
@@ -33,15 +33,24 @@ def build_inherited(environment: Mapping[str, str]) -> dict[str, str]:
     return kept | {"PATH": os.pathsep.join(filter(None, [here, environment.get("PATH", os.defpath)]))}
 
 
-def build_variables(pod: ImaginaryPod, directory: StudyDirectory, rungs: Sequence[int]) -> dict[str, str]:
+def build_variables(
+    pod: ImaginaryPod, directory: StudyDirectory, rungs: Sequence[int], needed: str | None = None
+) -> dict[str, str]:
     """Return the variables that a Pod would declare: Seatrial's and the container's own.
+
+    Args:
+        pod: The attempt.
+        directory: The study's directory.
+        rungs: Steps whose values must be exact.
+        needed: Which checkpoints must stay, where trials remove the others themselves.
 
     Raises:
         SpecError: If a value comes from where a laptop has nothing.
     """
     files = directory.attempt(pod.trial.metadata.name, pod.attempt)
     paths = TrialPaths(
-        checkpoints=str(directory.root / "checkpoints"),
+        checkpoints=checkpoint_url(pod.study) or str(directory.root / "checkpoints"),
+        needed=needed,
         termination=str(files.termination),
         observations=str(files.observations),
         stop=str(files.stop),

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from seatrial.adapters.local.clock import SystemClock
+from seatrial.adapters.local.collector import Collector, Freed
 from seatrial.adapters.local.container import Container, read_container
 from seatrial.adapters.local.files import is_locked
 from seatrial.adapters.local.layout import AttemptFiles, StudyDirectory
@@ -24,9 +25,11 @@ from seatrial.adapters.local.records import StartRecord
 from seatrial.adapters.local.resources import Ledger, Machine, Share, read_machine
 from seatrial.adapters.local.variables import ImaginaryPod
 from seatrial.adapters.local.watch import ExitWatch
+from seatrial.api.environment import checkpoint_url
 from seatrial.api.study import Study, StudySpec
 from seatrial.api.trial import Trial
 from seatrial.decide.attempts import Attempt, Phase
+from seatrial.decide.retention import Needed
 from seatrial.decide.rules import rungs
 from seatrial.errors import TransientError
 from seatrial.ports import Clock
@@ -70,6 +73,9 @@ class LocalRunner:
         log_limits: How much output is kept.
         find_rungs: Steps whose values must be exact, by specification.
         reached: Told the points at which a crash is interesting.
+
+    Attributes:
+        freed: What the removal of checkpoints has freed so far.
     """
 
     def __init__(
@@ -105,6 +111,11 @@ class LocalRunner:
         self._watch = ExitWatch(self._note_exit)
         self._news = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
+        self._told: str | None = None
+        self._collector: Collector | None = None
+        self._wanted: Needed | None = None
+        self._removal: asyncio.Task[None] | None = None
+        self.freed = Freed()
 
     async def observe(self, study: Study) -> Mapping[str, Attempt]:
         """Return the newest attempt of every trial that has one."""
@@ -140,7 +151,7 @@ class LocalRunner:
             attempt=number,
             machine={"cpu": self._machine.cores, "memory": self._machine.memory_bytes},
         )
-        variables = build_variables(pod, self._directory, self._find_rungs(study.spec))
+        variables = build_variables(pod, self._directory, self._find_rungs(study.spec), self._told)
         self._queue[name] = _Queued(pod, variables, Attempt(trial=name, number=number, phase=Phase.WAITING))
         self._admit()
 
@@ -175,6 +186,23 @@ class LocalRunner:
             for path in (self._directory.mark(name, number), files.lock, files.pid):
                 path.unlink(missing_ok=True)
 
+    async def retain(self, study: Study, needed: Needed) -> None:
+        """Remove what need not stay beside the study, or, in an object store, let the attempts that start from now on do so."""
+        if checkpoint_url(study) is not None:
+            self._told = needed.to_wire()
+            return
+        if self._collector is None:
+            self._collector = Collector(self._directory.root / "checkpoints", study.metadata.name)
+        self._wanted = needed
+        if self._removal is None or self._removal.done():
+            self._removal = asyncio.create_task(self._remove(self._collector), name="seatrial-removal")
+
+    async def _remove(self, collector: Collector) -> None:
+        """Remove until nothing newer is known of what must stay."""
+        while self._wanted is not None:
+            needed, self._wanted = self._wanted, None
+            self.freed += await asyncio.to_thread(collector.collect, needed)
+
     def hurry(self) -> None:
         """Kill all attempts now, whatever is left of their grace periods; those that wait do not start any more."""
         for queued in self._queue.values():
@@ -194,6 +222,8 @@ class LocalRunner:
     async def close(self) -> None:
         """Let go of all processes; those that run go on and are found by the next runner."""
         self._watch.close()
+        if self._removal is not None:
+            await self._removal
         if self._keeper is not None:
             self._keeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):

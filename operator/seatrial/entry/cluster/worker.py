@@ -249,6 +249,7 @@ class StudyWorker:
                 suggester=suggester,
                 observer=lambda action: observer.on_action(key, action),
                 remarks=lambda: self._benches[key].remarks() if key in self._benches else (),
+                keeper=world.runner,
             ),
         )
 

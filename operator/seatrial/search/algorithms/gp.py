@@ -25,7 +25,7 @@ from seatrial.search.gp.models import TURNS, Models, Observations
 from seatrial.search.gp.optimise import apart_first, most_promising
 from seatrial.search.gp.posterior import Posterior
 from seatrial.search.gp.targets import Shape
-from seatrial.search.recommend import recommend_best
+from seatrial.search.recommend import MOST_RECOMMENDED, recommend_best
 from seatrial.search.space import Assignment, Key, SearchSpace
 from seatrial.search.turns import ask_in_turn
 
@@ -34,7 +34,6 @@ __all__ = ["Gp", "build_gp"]
 _LEAST_OBSERVED = 3
 _PARENTS = 5
 _SAMPLES = 16
-_CANDIDATE_WINNERS = 300
 # A trial is good if it is within this share of the way from the best one to the median.
 _GOOD = 0.1
 
@@ -64,7 +63,7 @@ class Gp:
             return best
         feasible = [trial for trial in trials if trial.feasible]
         candidates = [trial for trial in feasible if not trial.stopped] or feasible
-        candidates = sorted(candidates, key=lambda trial: (trial.values[0], trial.index))[:_CANDIDATE_WINNERS]
+        candidates = sorted(candidates, key=lambda trial: (trial.values[0], trial.index))[:MOST_RECOMMENDED]
         F = self._models.features(self._encoding.encode(trial.assignment for trial in candidates))
         observations = Observations.of(trials)
         total = np.zeros(len(candidates))
