@@ -166,7 +166,7 @@ def test_a_study_is_shown_by_name_and_by_directory(place: Path) -> None:
         (["export", "tiny", "--best", "--trial", "1"], "give one of them"),
         (["export", "tiny", "--trial", "77"], "the trials are tiny-0 to tiny-5"),
         (["export", "tiny", "--front"], "needs a study with several objectives"),
-        (["export", "tiny", "--front", "--format", "env"], "only --format json can"),
+        (["export", "tiny", "--front", "--format", "env"], "only --format json and yaml can"),
         (["report", "tiny", "--file", "tiny.yaml/report.html"], "cannot be written"),
         (["trials", "tiny", "--sort", "name"], "is not one of 'value', 'index'"),
         (["shw", "tiny"], "No such command 'shw'"),

@@ -14,13 +14,15 @@ from seatrial.api.study import Best, Study
 from seatrial.api.trial import Checkpoint, Trial
 from seatrial.decide.snapshot import parse_time
 from seatrial.entry.cli.exporting import environment_lines, find_trial
+from seatrial.entry.cli.homes import DirectoryHome
 from seatrial.entry.cli.listing import sort_trials, table_lines
 from seatrial.entry.cli.summary import Standing, build_document, checkpoint_path, summary_lines
 from seatrial.errors import UsageError
 
 
 def standing(study: Study, trials: list[Trial], **changes: object) -> Standing:
-    return Standing(study=study, trials=trials, directory=Path("/somewhere/digits"), call="digits", **changes)  # type: ignore[arg-type]
+    home = DirectoryHome(Path("/somewhere/digits"))
+    return Standing(study=study, trials=trials, home=home, call="digits", **changes)  # type: ignore[arg-type]
 
 
 def one_objective() -> Standing:

@@ -112,7 +112,7 @@ def _winner(view: StudyView) -> str:
         f"<h2>{'Leader so far' if view.running else 'Winner'}</h2>"
         f'<p class="value"><b>{format_number(trial.values[0], digits=5)}</b> {escape(objective.metric)}</p>'
         f'<p class="aid"><button class="link" data-trial="{trial.index}">{escape(trial.name)}</button>{at}; suggested by {escape(trial.origin)}.{early}{target}</p>'
-        f"{_rival(view, trial)}{_parameters(view, trial)}{_checkpoint(trial)}{_command(f'seatrial export {view.name} --best')}"
+        f"{_rival(view, trial)}{_parameters(view, trial)}{_checkpoint(trial)}{_command(view.export_command)}"
     )
 
 
@@ -173,7 +173,7 @@ def _front(view: StudyView) -> str:
         f"<h2>{'Pareto front so far' if view.running else 'Pareto front'}</h2>"
         '<p class="aid">None of these trials can be improved in one objective without losing in another; which one is the winner is your choice.</p>'
         f'<div class="scroll"><table class="front"><thead><tr><th>Trial</th>{heads}<th>Parameters</th></tr></thead><tbody>{rows}</tbody></table></div>'
-        f"{note}{_command(f'seatrial export {view.name} --best')}"
+        f"{note}{_command(view.export_command)}"
     )
 
 
@@ -247,11 +247,12 @@ def render_footer(view: StudyView) -> str:
     """Return how to repeat the study."""
     versions = ", ".join(f"{name} {number}" for name, number in view.versions)
     moment = " The study was still running." if view.running else ""
+    curves = f" Curves: {escape(view.curves_from)}" if view.curves_from else ""
     file = f"{view.name}.json"
     return (
         '<section class="card wide" id="repeat"><h2>Repeat it</h2>'
         f'<p class="aid">Save this specification as <code>{escape(file)}</code> and run <code>seatrial run {escape(file)}</code>, or <code>kubectl apply -f {escape(file)}</code>: '
         f"the same seed ({view.seed}) and the same results give the same suggestions.</p>"
         f"<details><summary>Specification</summary><pre>{escape(view.specification)}</pre></details>"
-        f'<p class="note">Report of {format_time_of_day(view.generated)}.{moment} Written by {escape(versions)}.</p></section>'
+        f'<p class="note">Report of {format_time_of_day(view.generated)}.{moment}{curves} Written by {escape(versions)}.</p></section>'
     )

@@ -66,6 +66,8 @@ class StudyView:
         importances: For each objective.
         rungs: Steps at which the stopping rule judges.
         specification: The study's spec as JSON, as it came over the wire.
+        export_command: What prints the winner's parameters.
+        curves_from: Where the curves come from, one sentence; empty where that goes without saying.
         versions: Names and versions of what wrote the report.
         started: When the study began.
         ended: When it became complete; None while it is open.
@@ -90,6 +92,8 @@ class StudyView:
     seed: int
     stopping: str | None
     specification: str
+    export_command: str
+    curves_from: str
     versions: tuple[tuple[str, str], ...]
     started: datetime | None
     ended: datetime | None
@@ -121,7 +125,15 @@ class StudyView:
         return sum(trial.state is state for trial in self.trials)
 
 
-def build_view(study: Study, trials: Sequence[Trial], curves: Mapping[str, Curves], now: datetime) -> StudyView:
+def build_view(
+    study: Study,
+    trials: Sequence[Trial],
+    curves: Mapping[str, Curves],
+    now: datetime,
+    *,
+    export_command: str = "",
+    curves_from: str = "",
+) -> StudyView:
     """Compute everything that the report shows.
 
     Args:
@@ -130,6 +142,8 @@ def build_view(study: Study, trials: Sequence[Trial], curves: Mapping[str, Curve
         curves: Trial name -> metric -> curve, as the user states the metrics. Trials without an entry show the thinned curve of their
             status.
         now: Time of the report, aware, UTC.
+        export_command: What prints the winner's parameters, where it is not the laptop's command.
+        curves_from: Where the curves come from, one sentence.
 
     Returns:
         The view. Values are as the user states them: what is maximised stays so.
@@ -163,6 +177,8 @@ def build_view(study: Study, trials: Sequence[Trial], curves: Mapping[str, Curve
         seed=spec.algorithm.seed,
         stopping=spec.stopping.rule.value if spec.stopping else None,
         specification=json.dumps(_wire(study), indent=2, ensure_ascii=False),
+        export_command=export_command or f"seatrial export {study.metadata.name} --best",
+        curves_from=curves_from,
         versions=_versions(),
         started=started,
         ended=ended,

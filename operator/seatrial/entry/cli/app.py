@@ -1,10 +1,11 @@
 """The commands with their options and help. Bodies are one call: what they need is imported when they run, not before."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from seatrial.entry.cli import options
 from seatrial.entry.cli.exits import EPILOG, ExitCode, finish, guarded
 
 __all__ = ["app"]
@@ -37,8 +38,6 @@ StudyPlace = Annotated[
         show_default=False,
     ),
 ]
-TextOrJson = Annotated[Literal["text", "json"], typer.Option("--output", "-o", help="How the result is printed.")]
-Table = Annotated[Literal["text", "json", "csv"], typer.Option("--output", "-o", help="How the table is printed.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -56,47 +55,15 @@ def top(
 @app.command("run")
 @guarded
 def run_(
-    file: Annotated[
-        str, typer.Argument(metavar="STUDY.yaml", help="File of the study, - for standard input.", show_default=False)
-    ],
-    directory: Annotated[
-        Path | None,
-        typer.Option(
-            "--directory",
-            "-d",
-            help="Where the study is kept. Default: .seatrial/NAME below the current folder.",
-            show_default=False,
-        ),
-    ] = None,
-    parallel: Annotated[
-        int | None,
-        typer.Option(
-            "--parallel",
-            "-p",
-            min=1,
-            help="Trials at the same time, in place of budget.parallelTrials.",
-            show_default=False,
-        ),
-    ] = None,
-    max_trials: Annotated[
-        int | None,
-        typer.Option(
-            "--max-trials",
-            "-n",
-            min=1,
-            help="Number of trials, in place of budget.maxTrials; more than before extends the study.",
-            show_default=False,
-        ),
-    ] = None,
-    no_gpu: Annotated[bool, typer.Option("--no-gpu", help="Run trials that ask for GPUs without any.")] = False,
-    restart: Annotated[
-        bool, typer.Option("--restart", help="Put the earlier trials of this study aside and begin anew.")
-    ] = False,
-    output: TextOrJson = "text",
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress, only the result.")] = False,
-    report: Annotated[
-        bool, typer.Option("--report/--no-report", help="Write report.html when the study rests.")
-    ] = True,
+    file: options.StudyFile,
+    directory: options.Directory = None,
+    parallel: options.Parallel = None,
+    max_trials: options.MaxTrials = None,
+    no_gpu: options.NoGpu = False,
+    restart: options.Restart = False,
+    output: options.TextOrJson = "text",
+    quiet: options.Quiet = False,
+    report: options.Report = True,
 ) -> ExitCode:
     """Run a study on this machine, or go on with it.
 
@@ -127,12 +94,7 @@ def run_(
 
 @app.command(short_help="Check studies without running anything.")
 @guarded
-def validate(
-    files: Annotated[
-        list[str], typer.Argument(metavar="FILE...", help="Files of studies, - for standard input.", show_default=False)
-    ],
-    output: TextOrJson = "text",
-) -> ExitCode:
+def validate(files: options.StudyFiles, output: options.TextOrJson = "text") -> ExitCode:
     """Check studies without running anything: every problem with its place, value, rule and next step.
 
     \b
@@ -147,7 +109,7 @@ def validate(
 
 @app.command(short_help="Tell how a study stands and what to do next.")
 @guarded
-def show(study: StudyPlace, output: TextOrJson = "text") -> ExitCode:
+def show(study: StudyPlace, output: options.TextOrJson = "text") -> ExitCode:
     """Tell how a study stands: state, best trial, budget, what to do next. Works while it runs and afterwards.
 
     \b
@@ -155,26 +117,18 @@ def show(study: StudyPlace, output: TextOrJson = "text") -> ExitCode:
       seatrial show digits
     """  # noqa: D301 - \b keeps the lines below as they are
     from seatrial.entry.cli.showing import show_command
+    from seatrial.entry.cli.sources import DirectorySource
 
-    return show_command(study, as_json=output == "json")
+    return show_command(DirectorySource(), study, as_json=output == "json")
 
 
 @app.command()
 @guarded
 def trials(
     study: StudyPlace,
-    sort: Annotated[
-        Literal["value", "index"], typer.Option("--sort", "-s", help="value: best first; index: oldest first.")
-    ] = "index",
-    state: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--state",
-            help="Only trials in this state (completed, stopped, failed …). May be given several times.",
-            show_default=False,
-        ),
-    ] = None,
-    output: Table = "text",
+    sort: options.Order = "index",
+    state: options.States = None,
+    output: options.Table = "text",
 ) -> ExitCode:
     """List the trials of a study.
 
@@ -185,32 +139,17 @@ def trials(
       seatrial trials digits --output csv > digits.csv
     """  # noqa: D301 - \b keeps the lines below as they are
     from seatrial.entry.cli.listing import trials_command
+    from seatrial.entry.cli.sources import DirectorySource
 
-    return trials_command(study, sort=sort, states=state or [], output=output)
+    return trials_command(DirectorySource(), study, sort=sort, states=state or [], output=output)
 
 
 @app.command(short_help="Write the report of a study: one HTML file.")
 @guarded
 def report(
-    study: StudyPlace,
-    file: Annotated[
-        Path | None,
-        typer.Option(
-            "--file",
-            "-f",
-            help="Where the HTML file goes. Default: report.html in the study's directory.",
-            show_default=False,
-        ),
-    ] = None,
-    png: Annotated[
-        Path | None,
-        typer.Option(
-            "--png", metavar="FOLDER", help="Write the main plots as PNG into this folder, too.", show_default=False
-        ),
-    ] = None,
-    open_: Annotated[bool, typer.Option("--open", help="Open the report in the browser.")] = False,
+    study: StudyPlace, file: options.ReportFile = None, png: options.Png = None, open_: options.OpenIt = False
 ) -> ExitCode:
-    """Write the report of a study: one HTML file that opens without a network.
+    """Write the report of a study: one HTML file that opens without a network. Without --file it is report.html in the study's directory.
 
     \b
     Examples:
@@ -218,33 +157,20 @@ def report(
       seatrial report digits --file digits.html --png plots/
     """  # noqa: D301 - \b keeps the lines below as they are
     from seatrial.entry.cli.reporting import report_command
+    from seatrial.entry.cli.sources import DirectorySource
 
-    return report_command(study, file=file, png=png, open_it=open_)
+    return report_command(DirectorySource(), study, file=file, png=png, open_it=open_)
 
 
 @app.command("export")
 @guarded
 def export_(
     study: StudyPlace,
-    best: Annotated[
-        bool, typer.Option("--best", help="The winner (with several objectives: one point of the front).")
-    ] = False,
-    trial: Annotated[
-        str | None,
-        typer.Option("--trial", metavar="TRIAL", help="This trial: its name or its index.", show_default=False),
-    ] = None,
-    front: Annotated[
-        bool, typer.Option("--front", help="Every point of the Pareto front (--format json only).")
-    ] = False,
-    form: Annotated[
-        Literal["env", "json", "command"] | None,
-        typer.Option(
-            "--format",
-            "-f",
-            help="env (the default): NAME=value lines for a shell; json; command: one runnable line.",
-            show_default=False,
-        ),
-    ] = None,
+    best: options.Best = False,
+    trial: options.TrialName = None,
+    front: options.Front = False,
+    form: options.Format = None,
+    checkpoint: options.CheckpointTarget = None,
 ) -> ExitCode:
     """Print a trial's parameters for use elsewhere.
 
@@ -254,7 +180,10 @@ def export_(
       set -a; eval "$(seatrial export digits --best)"; python train.py
       seatrial export digits --best --format command | sh
       seatrial export digits --trial digits-3 --format json
+      seatrial export digits --best --checkpoint winner/
     """  # noqa: D301 - \b keeps the lines below as they are
     from seatrial.entry.cli.exporting import ExportCall, export_command
+    from seatrial.entry.cli.sources import DirectorySource
 
-    return export_command(ExportCall(study=study, best=best, trial=trial, front=front, form=form))
+    call = ExportCall(study=study, best=best, trial=trial, front=front, form=form, checkpoint=checkpoint)
+    return export_command(DirectorySource(), call)

@@ -4,7 +4,9 @@ import json
 import os
 import shlex
 from dataclasses import dataclass
+from pathlib import Path
 
+from seatrial.adapters.checkpoint import check_target
 from seatrial.adapters.local.container import read_container
 from seatrial.adapters.local.resources import read_machine
 from seatrial.adapters.local.variables import ImaginaryPod, read_environment
@@ -15,8 +17,8 @@ from seatrial.api.trial import Trial, reason_of
 from seatrial.decide.values import write_number
 from seatrial.entry.cli.exits import ExitCode, error
 from seatrial.entry.cli.listing import values_of
-from seatrial.entry.cli.opening import open_named
-from seatrial.entry.cli.printing import print_json
+from seatrial.entry.cli.printing import print_json, print_yaml
+from seatrial.entry.cli.sources import StudySource
 from seatrial.entry.cli.summary import Standing, checkpoint_path
 from seatrial.errors import UsageError
 
@@ -39,46 +41,66 @@ _CARRIED = (wire.PARAMETERS, wire.SEED, wire.MAX_STEP, wire.STEP_UNIT)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportCall:
-    """What the user asked for."""
+    """What the user asked for.
+
+    Attributes:
+        checkpoint: Where the trial's checkpoint is to be copied; None for nowhere.
+    """
 
     study: str
     best: bool
     trial: str | None
     front: bool
     form: str | None
+    checkpoint: Path | None = None
 
 
-def export_command(call: ExportCall) -> ExitCode:
+def export_command(source: StudySource, call: ExportCall) -> ExitCode:
     """Print one trial, or every point of the front.
 
     Raises:
-        UsageError: If the call names no trial, or more than one.
+        UsageError: If the call names no trial, or more than one, or the checkpoint cannot be copied.
     """
     if sum([call.best, call.trial is not None, call.front]) > 1:
         raise UsageError("--best, --trial and --front name different trials; give one of them")
-    standing, _ = open_named(call.study)
+    if call.checkpoint is not None:
+        if call.front:
+            raise UsageError("--checkpoint copies that of one trial, --front names several; use --best or --trial")
+        check_target(call.checkpoint)
+    standing = source.open(call.study).standing
     if call.front:
         return _export_front(standing, call.form)
     trial = _winner(standing) if call.trial is None else find_trial(standing, call.trial)
     if call.trial is None and len(standing.study.spec.objectives) > 1:
         points = len(standing.status.pareto_front)
         error(f"note: {trial.metadata.name} is one of {points} points of the front; --front prints them all")
-    match call.form:
+    _print_trial(standing, trial, call.form)
+    if call.checkpoint is not None:
+        source.copy_checkpoint(standing, trial, call.checkpoint)
+        # Standard output carries the parameters alone: it may be read by a shell.
+        error(f"checkpoint of {trial.metadata.name}: {call.checkpoint} (verified)")
+    return ExitCode.DONE
+
+
+def _print_trial(standing: Standing, trial: Trial, form: str | None) -> None:
+    match form:
         case "json":
             print_json(trial_document(standing, trial))
+        case "yaml":
+            print_yaml(trial_document(standing, trial))
         case "command":
             print(command_line(standing.study, trial))  # noqa: T201 - the command line prints
         case _:
             print("\n".join(environment_lines(trial)))  # noqa: T201 - the command line prints
-    return ExitCode.DONE
 
 
 def _export_front(standing: Standing, form: str | None) -> ExitCode:
-    if form not in {None, "json"}:
-        raise UsageError(f"--front prints several trials, which only --format json can; --format is {form}")
+    if form not in {None, "json", "yaml"}:
+        raise UsageError(f"--front prints several trials, which only --format json and yaml can; --format is {form}")
     if len(standing.study.spec.objectives) == 1:
         raise UsageError("--front needs a study with several objectives; use --best")
-    print_json([trial_document(standing, find_trial(standing, p.trial)) for p in standing.status.pareto_front])
+    documents = [trial_document(standing, find_trial(standing, p.trial)) for p in standing.status.pareto_front]
+    (print_yaml if form == "yaml" else print_json)(documents)
     return ExitCode.DONE
 
 
@@ -86,7 +108,7 @@ def _winner(standing: Standing) -> Trial:
     best = standing.status.best
     if best is None:
         raise UsageError(
-            f"{standing.study.metadata.name} has no winner: no trial has a result yet; see `seatrial trials {standing.call}`"
+            f"{standing.study.metadata.name} has no winner: no trial has a result yet; see `{standing.home.command('trials', standing.call)}`"
         )
     return find_trial(standing, best.trial)
 
@@ -106,7 +128,7 @@ def find_trial(standing: Standing, name: str) -> Trial:
         raise UsageError(f"--trial is {name!r}, but {study} has no trial yet")
     last = standing.trials[-1].metadata.name
     raise UsageError(
-        f"--trial is {name!r}, but the trials are {study}-0 to {last}; see `seatrial trials {standing.call}`"
+        f"--trial is {name!r}, but the trials are {study}-0 to {last}; see `{standing.home.command('trials', standing.call)}`"
     )
 
 

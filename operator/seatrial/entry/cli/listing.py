@@ -17,8 +17,8 @@ from seatrial.decide.lifecycle import describe_assignment
 from seatrial.decide.values import parse_number, write_number
 from seatrial.entry.cli.cells import clean, fit
 from seatrial.entry.cli.exits import ExitCode
-from seatrial.entry.cli.opening import open_named
 from seatrial.entry.cli.printing import print_json, print_text
+from seatrial.entry.cli.sources import StudySource
 from seatrial.entry.cli.summary import Standing, checkpoint_path
 from seatrial.errors import UsageError
 from seatrial.report.words import format_duration, format_number
@@ -26,9 +26,9 @@ from seatrial.report.words import format_duration, format_number
 __all__ = ["choose", "sort_trials", "table_lines", "trials_command"]
 
 
-def trials_command(study: str, *, sort: str, states: Sequence[str], output: str) -> ExitCode:
+def trials_command(source: StudySource, study: str, *, sort: str, states: Sequence[str], output: str) -> ExitCode:
     """Print the trials that are asked for."""
-    standing, _ = open_named(study)
+    standing = source.open(study).standing
     chosen = choose(standing.trials, parse_states(states))
     if sort == "value":
         chosen = sort_trials(standing.study, chosen)

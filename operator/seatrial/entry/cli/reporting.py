@@ -1,16 +1,14 @@
 """``seatrial report``: writes the report and says where it lies."""
 
 import webbrowser
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seatrial.decide.curves import Curves
 from seatrial.entry.cli.exits import ExitCode, error
-from seatrial.entry.cli.opening import open_named
 from seatrial.entry.cli.printing import print_text
-from seatrial.entry.cli.summary import Standing, with_checkpoint_paths
+from seatrial.entry.cli.sources import Found, StudySource
+from seatrial.entry.cli.summary import with_checkpoint_paths
 from seatrial.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["report_command", "write_report"]
 
 
-def report_command(study: str, *, file: Path | None, png: Path | None, open_it: bool) -> ExitCode:
+def report_command(source: StudySource, study: str, *, file: Path | None, png: Path | None, open_it: bool) -> ExitCode:
     """Write the HTML file, and the PNG files when asked for.
 
     Raises:
@@ -27,13 +25,13 @@ def report_command(study: str, *, file: Path | None, png: Path | None, open_it: 
     """
     from seatrial.report import write_png
 
-    standing, opened = open_named(study)
-    target = file or standing.directory / "report.html"
+    found = source.open(study, with_curves=True)
+    target = file or found.standing.home.report_file(found.standing.study.metadata.name)
     if target.is_dir():
         target = target / "report.html"
     try:
-        view = write_report(standing, opened.curves, target)
-        print_text(f"report: {target}")
+        view = write_report(found, target)
+        print_text(f"report: {target}", *([f"curves: {found.curves_from}"] if found.curves_from else []))
         if png is not None:
             png.mkdir(parents=True, exist_ok=True)
             write_png(view, png)
@@ -47,7 +45,7 @@ def report_command(study: str, *, file: Path | None, png: Path | None, open_it: 
     return ExitCode.DONE
 
 
-def write_report(standing: Standing, curves: Mapping[str, Curves], target: Path) -> "StudyView":
+def write_report(found: Found, target: Path) -> "StudyView":
     """Write the HTML file and return what it shows.
 
     Raises:
@@ -55,7 +53,15 @@ def write_report(standing: Standing, curves: Mapping[str, Curves], target: Path)
     """
     from seatrial.report import build_view, render_html
 
-    view = build_view(standing.study, with_checkpoint_paths(standing), curves, datetime.now(UTC))
+    standing = found.standing
+    view = build_view(
+        standing.study,
+        with_checkpoint_paths(standing),
+        found.curves,
+        datetime.now(UTC),
+        export_command=standing.home.command("export", standing.call, "--best"),
+        curves_from=found.curves_from,
+    )
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(render_html(view), encoding="utf-8")
     return view

@@ -15,11 +15,13 @@ from seatrial.api.study import Study
 from seatrial.decide.curves import Curves
 from seatrial.entry.cli.exits import ExitCode, error, mark_warnings, state_problems
 from seatrial.entry.cli.exporting import FOLDER_ANNOTATION
+from seatrial.entry.cli.homes import DirectoryHome
 from seatrial.entry.cli.observers import build_observer
 from seatrial.entry.cli.places import ROOT, call_name
 from seatrial.entry.cli.printing import print_json, print_text
 from seatrial.entry.cli.reading import STANDARD_INPUT, read_text, source_name
 from seatrial.entry.cli.reporting import write_report
+from seatrial.entry.cli.sources import Found
 from seatrial.entry.cli.summary import Standing, build_document, read_standing, summary_lines
 from seatrial.entry.session import RunOptions, open_study, run_study
 from seatrial.errors import SpecError, TransientError, UsageError
@@ -92,7 +94,7 @@ def _run(call: RunCall, study: Study) -> ExitCode:
     standing = Standing(
         study=opened.study,
         trials=opened.trials,
-        directory=directory,
+        home=DirectoryHome(directory),
         call=call_name(directory),
         again=shlex.join(["seatrial", "run", call.file, *(["--directory", str(directory)] if call.directory else [])]),
     )
@@ -107,9 +109,9 @@ def _run(call: RunCall, study: Study) -> ExitCode:
 
 def _with_report(standing: Standing, curves: Mapping[str, Curves]) -> Standing:
     """Write the report of a study that rests; a full disk costs the report, not the result."""
-    target = standing.directory / "report.html"
+    target = standing.home.report_file(standing.study.metadata.name)
     try:
-        write_report(standing, curves, target)
+        write_report(Found(standing=standing, curves=curves), target)
     except OSError as err:
         error(
             f"the report could not be written to {target}: {err.strerror}; seatrial report {standing.call} --file ELSEWHERE"

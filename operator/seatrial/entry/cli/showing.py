@@ -3,16 +3,16 @@
 from datetime import UTC, datetime
 
 from seatrial.entry.cli.exits import ExitCode
-from seatrial.entry.cli.opening import open_named
 from seatrial.entry.cli.printing import print_json, print_text
+from seatrial.entry.cli.sources import StudySource
 from seatrial.entry.cli.summary import build_document, summary_lines
 
 __all__ = ["show_command"]
 
 
-def show_command(study: str, *, as_json: bool) -> ExitCode:
+def show_command(source: StudySource, study: str, *, as_json: bool) -> ExitCode:
     """Print the summary of a study."""
-    standing, _ = open_named(study)
+    standing = source.open(study).standing
     if as_json:
         print_json(build_document(standing))
     else:

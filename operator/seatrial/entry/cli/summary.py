@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
-from seatrial.adapters.local.layout import StudyDirectory
 from seatrial.api.conditions import StudyReason, TrialReason, find_condition
 from seatrial.api.study import Best, Study, StudyStatus, TrialCounts
 from seatrial.api.trial import Trial, reason_of
 from seatrial.decide.snapshot import Snapshotter, parse_time
 from seatrial.decide.status import best_so_far
+from seatrial.entry.cli.homes import Home
 from seatrial.entry.cli.screen import format_values
 from seatrial.report.words import describe_study_reason, format_duration, format_value, plural
 
@@ -37,7 +37,7 @@ class Standing:
     Attributes:
         study: With its status as stored.
         trials: By index.
-        directory: Where it lies.
+        home: Where it lies.
         call: How a user names it in a command.
         again: The command that goes on with it, empty when it is not known from here.
         live: Whether a run holds it at this moment.
@@ -46,7 +46,7 @@ class Standing:
 
     study: Study
     trials: Sequence[Trial]
-    directory: Path
+    home: Home
     call: str
     again: str = ""
     live: bool = False
@@ -93,7 +93,7 @@ def summary_lines(standing: Standing, *, now: datetime) -> list[str]:
         lines.append(_labelled("duration", duration))
     if status.gpu_hours:
         lines.append(_labelled("GPU hours", f"{status.gpu_hours:.3g}"))
-    lines.append(_labelled("directory", str(standing.directory)))
+    lines += [_labelled(label, place) for label, place in standing.home.places()]
     if standing.report is not None:
         lines.append(_labelled("report", str(standing.report)))
     return [*lines, *_next_lines(standing, reason)]
@@ -149,8 +149,7 @@ def _failure_lines(standing: Standing) -> list[str]:
     condition = find_condition(failed[-1].status.conditions, "Succeeded")
     words = condition.message if condition else ""
     lines = [_labelled("last failure", f"{failed[-1].metadata.name}: {words}")]
-    folder = StudyDirectory(standing.directory).attempt(failed[-1].metadata.name, failed[-1].status.attempt)
-    return [*lines, _labelled("", f"its output: {folder.output}")]
+    return [*lines, _labelled("", f"its output: {standing.home.output(failed[-1])}")]
 
 
 def _counts(counts: TrialCounts) -> str:
@@ -177,25 +176,18 @@ def _duration(status: StudyStatus, now: datetime) -> str:
 
 
 def _next_lines(standing: Standing, reason: StudyReason) -> list[str]:
-    call, lines = standing.call, [""]
+    home, call, lines = standing.home, standing.call, [""]
     if reason.terminal:
-        lines.append(_labelled("next", f"seatrial report {call} --open"))
+        lines.append(_labelled("next", home.command("report", call, "--open")))
         if standing.status.best is not None:
-            lines.append(_labelled("", f"seatrial export {call} --best --format command"))
+            lines.append(_labelled("", home.command("export", call, "--best", "--format", "command")))
     else:
-        lines.append(_labelled("next", _how_to_go_on(standing)))
-        lines.append(_labelled("", f"seatrial report {call}"))
-    lines.append(_labelled("", f"seatrial trials {call} --sort value"))
+        suspended = standing.study.spec.suspend
+        words = home.continuing(call, suspended=suspended, live=standing.live, again=standing.again)
+        lines.append(_labelled("next", words))
+        lines.append(_labelled("", home.command("report", call)))
+    lines.append(_labelled("", home.command("trials", call, "--sort", "value")))
     return lines
-
-
-def _how_to_go_on(standing: Standing) -> str:
-    if standing.live:
-        return "it runs at this moment; Ctrl-C there stops it"
-    again = standing.again or "seatrial run with the same file"
-    if standing.study.spec.suspend:
-        return f"set spec.suspend to false, then {again} goes on"
-    return f"{again}   goes on" if standing.again else f"{again} goes on"
 
 
 def _labelled(label: str, text: str) -> str:
@@ -210,10 +202,8 @@ def checkpoint_path(standing: Standing, name: str) -> str | None:
     trial = standing.by_name.get(name)
     if trial is None or trial.status.checkpoint is None:
         return None
-    path = Path(trial.status.checkpoint.path)
-    # The trial tells the folder below its own; a result that was taken over lies with the trial that earned it.
-    owner = trial.spec.reuse_of or name
-    return str(path if path.is_absolute() else StudyDirectory(standing.directory).checkpoints(owner) / path)
+    # A result that was taken over lies with the trial that earned it.
+    return standing.home.checkpoint(standing.study, trial.spec.reuse_of or name, trial.status.checkpoint.path)
 
 
 def with_checkpoint_paths(standing: Standing) -> tuple[Trial, ...]:
@@ -250,8 +240,8 @@ def build_document(standing: Standing) -> dict[str, object]:
         "completionTime": status.completion_time,
         "gpuHours": status.gpu_hours,
         "live": standing.live,
-        "directory": str(standing.directory),
-        "report": f"seatrial report {standing.call}",
+        **standing.home.document(),
+        "report": standing.home.command("report", standing.call),
         "reportFile": str(standing.report) if standing.report else None,
     }
 
