@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -287,3 +287,20 @@ def test_a_study_at_its_end_does_not_depend_on_its_algorithm():
         assert "best value" in suggester.trouble.message
 
     asyncio.run(main())
+
+
+def test_a_question_is_watched_while_it_is_asked():
+    seen: list[tuple[str, float]] = []
+
+    @contextlib.contextmanager
+    def busy(name: str, seconds: float) -> Iterator[None]:
+        seen.append((name, seconds))
+        yield
+        seen.append((name, 0))
+
+    async def body(found: AskDesk) -> None:
+        await found.ask("t", a_snapshot(), 1)
+
+    with_desk(body, busy=busy)
+
+    assert seen == [("ask process 0", 120), ("ask process 0", 0)]

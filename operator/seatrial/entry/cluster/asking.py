@@ -12,6 +12,7 @@ import os
 import pickle
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 
 from seatrial.api.study import StudySpec
@@ -33,6 +34,8 @@ CONDITION = "SuggestionsAvailable"
 _PROGRAM = "from seatrial.entry.cluster.thinking import run; run()"
 _FIRST_PAUSE_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 300.0
+# Also a process that is killed takes a moment to go.
+_KILL_SECONDS = 60.0
 
 
 class StillThinking(TransientError):  # noqa: N818 - what it says reads as a word of the sentence
@@ -89,6 +92,7 @@ class AskDesk:
         most_processes: Most processes.
         program: Python that the process runs.
         on_restart: Told when a process is lost.
+        busy: Watches that what is done inside is over within so many seconds.
     """
 
     def __init__(
@@ -98,9 +102,11 @@ class AskDesk:
         most_processes: int = 2,
         program: str = _PROGRAM,
         on_restart: Callable[[], None] = lambda: None,
+        busy: Callable[[str, float], AbstractContextManager[None]] = lambda *_: contextlib.nullcontext(),
     ) -> None:
         self.times = times or AskTimes()
         self._most, self._program, self._on_restart = most_processes, program, on_restart
+        self._busy = busy
         self._seats: list[_Seat] = []
         # The one used last comes first, so that the others may become idle and leave.
         self._free: asyncio.LifoQueue[_Seat] = asyncio.LifoQueue()
@@ -123,9 +129,16 @@ class AskDesk:
             AskFailed: If there is no answer within the deadline, or the process or the algorithm failed.
         """
         seat = await self._take()
+        with self._busy(f"ask process {self._seats.index(seat)}", self.times.deadline_seconds + _KILL_SECONDS):
+            answer = await self._ask(seat, study, snapshot, count)
+        if answer.trouble:
+            raise AskFailed("AlgorithmFailed", f"{snapshot.spec.algorithm.name.value} failed: {answer.trouble}")
+        return answer
+
+    async def _ask(self, seat: _Seat, study: str, snapshot: StudySnapshot, count: int | None) -> Answer:
         try:
             async with asyncio.timeout(self.times.deadline_seconds):
-                answer = await self._exchange(seat, study, snapshot, count)
+                return await self._exchange(seat, study, snapshot, count)
         except BaseException as error:
             # Whatever it was, the process is in the middle of something.
             await self._kill(seat)
@@ -133,9 +146,6 @@ class AskDesk:
             raise self._describe(error) from error
         finally:
             self._give_back(seat)
-        if answer.trouble:
-            raise AskFailed("AlgorithmFailed", f"{snapshot.spec.algorithm.name.value} failed: {answer.trouble}")
-        return answer
 
     async def warm(self) -> None:
         """Start the first process, so that the first question of all need not wait for it."""
@@ -196,7 +206,8 @@ class AskDesk:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
-        await process.wait()
+        # Its pipes are closed with it, which a mere wait does not wait for.
+        await process.communicate()
 
     # ---- talking -----------------------------------------------------------------------------------------------------
 

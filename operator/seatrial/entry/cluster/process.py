@@ -88,7 +88,7 @@ class Operator:
             pause=self._pause_lease,
         )
         times = AskTimes(deadline_seconds=settings.ask_deadline_seconds)
-        self._desk = AskDesk(times=times, on_restart=self._telemetry.observe_restart)
+        self._desk = AskDesk(times=times, on_restart=self._telemetry.observe_restart, busy=self.freshness.busy)
         self._fetcher = Fetcher()
         self.events = EventRecorder(
             client,
