@@ -45,6 +45,7 @@ def test_a_full_message_is_read():
         "curve": {"metric": "acc", "points": [[1, 0.11], [27, 0.97]]},
         "checkpoint": {"step": 27, "digest": "sha256:ab", "path": "step-27"},
         "stepsTrained": 27,
+        "freedBytes": 4096,
         "message": "fine",
     }
 
@@ -56,6 +57,18 @@ def test_a_full_message_is_read():
     assert report.metrics == (FinalMetric(name="acc", last=0.97, low=0.11, high=0.98, last_step=27),)
     assert report.curve == ((1, 0.11), (27, 0.97))
     assert report.checkpoint == SavedCheckpoint(step=27, digest="sha256:ab", path="step-27")
+    assert (report.freed_bytes, report.reason) == (4096, "")
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [("ParentCheckpointMissing", "ParentCheckpointMissing"), ("no word", ""), ("lower", ""), ("A" * 64, ""), (7, "")],
+)
+def test_a_reason_is_one_word_that_begins_with_a_capital_letter(written: object, read: str):
+    report, _ = parse_report(json.dumps({"v": 1, "status": "failed", "reason": written}).encode())
+
+    assert report is not None
+    assert report.reason == read
 
 
 @pytest.mark.parametrize(

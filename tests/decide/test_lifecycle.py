@@ -136,6 +136,15 @@ def test_gpu_seconds_count_every_attempt_once():
     assert trial.status.gpu_seconds == 3 * 2 * 60
 
 
+def test_the_bytes_that_attempts_freed_are_summed():
+    trial = a_record()
+    for number in range(3):
+        ended = an_attempt(4, Phase.EXITED, number, report=replace(a_report(), freed_bytes=1000))
+        trial = with_status(trial, status_requeued(trial, again(attempt=number), Seen(attempt=ended), LATER))
+
+    assert trial.status.freed_bytes == 3000
+
+
 def test_failures_and_losses_are_remembered_however_often_a_study_is_suspended():
     trial = a_record()
     reasons = ["Error", "Lost", *["Suspended"] * 100, "Lost"]

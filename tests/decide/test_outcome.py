@@ -29,9 +29,9 @@ def again(reason: str, message: str, *, infrastructure: bool) -> RequeueTrial:
     return RequeueTrial(trial="s-0", attempt=0, reason=reason, message=message, infrastructure=infrastructure)
 
 
-def said(status: ReportStatus, text: str = ""):
+def said(status: ReportStatus, text: str = "", reason: str = ""):
     report = a_report(status)
-    return type(report)(status=report.status, metrics=report.metrics, message=text)
+    return type(report)(status=report.status, metrics=report.metrics, message=text, reason=reason)
 
 
 def stopped(stop: StopReason) -> dict:
@@ -53,6 +53,26 @@ T, R, S = TrialReason, ReportStatus, StopReason
                 "exit code 0, but 'loss' was never reported; report it, print loss=<value>, or write it to the termination message",
             ),
             id="exit 0, nothing reported",
+        ),
+        pytest.param(
+            {"exit_code": 1, "report": said(R.FAILED, "no step 9", "ParentCheckpointMissing")},
+            finished(T.FAILED, "ParentCheckpointMissing", "no step 9"),
+            id="the parent's checkpoint is not there",
+        ),
+        pytest.param(
+            {"exit_code": 1, "report": said(R.FAILED, "changed", "ParentCheckpointCorrupt")},
+            finished(T.FAILED, "ParentCheckpointCorrupt", "changed"),
+            id="the parent's checkpoint is not whole",
+        ),
+        pytest.param(
+            {"exit_code": 1, "report": said(R.FAILED, "no route", "CheckpointsUnreachable")},
+            again("CheckpointsUnreachable", "no route", infrastructure=True),
+            id="the checkpoints cannot be reached",
+        ),
+        pytest.param(
+            {"exit_code": 1, "report": said(R.FAILED, "odd", "Whatever")},
+            again("Error", "odd; 1 retries left", infrastructure=False),
+            id="a reason that nobody knows",
         ),
         pytest.param(
             {"value": NAN}, finished(T.DIVERGED, "Diverged", "the final value of loss is not finite"), id="NaN last"

@@ -63,9 +63,13 @@ class ATrial:
         }
         return clean | own | self.env
 
-    def start(self, script: str) -> "subprocess.Popen[str]":
+    def write(self, script: str) -> Path:
         path = self.folder / "script.py"
         path.write_text("import seatrial_harness as seatrial\n" + textwrap.dedent(script))
+        return path
+
+    def start(self, script: str) -> "subprocess.Popen[str]":
+        path = self.write(script)
         return subprocess.Popen(
             [sys.executable, str(path)],
             env=dict(self.environment),

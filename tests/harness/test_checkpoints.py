@@ -168,6 +168,20 @@ def test_an_attempt_that_will_not_die_harms_nothing_of_its_successor(tmp_path: P
     assert (tmp_path / "checkpoints/1/step-3/weights").read_text() == "weights of 3"
 
 
+def test_torn_checkpoints_of_an_earlier_attempt_never_cost_what_was_just_saved(tmp_path: Path) -> None:
+    a_store(tmp_path, 8, 9)
+    for step in (8, 9):
+        (tmp_path / f"checkpoints/0/step-{step}/weights").write_text("torn")
+    store = a_store(tmp_path, 1, 2, attempt=1)
+
+    store.prune(2, frozenset())
+
+    newest = store.newest(lambda _: None)
+    assert newest is not None
+    assert newest.mark == (2, 1)
+    assert Mark(1, 1) in store.marks()
+
+
 def test_what_an_earlier_attempt_ended_with_stays_since_its_record_names_it(tmp_path: Path) -> None:
     a_store(tmp_path, 1, 2, 3)
     store = a_store(tmp_path, 4, 5, 6, attempt=1)

@@ -76,7 +76,8 @@ class CheckpointStore:
     def __init__(self, place: Place, attempt: int, clock: Callable[[], float]) -> None:
         self._place, self._attempt, self._clock = place, attempt, clock
         self._swept = False
-        self._kept: Mark | None = None
+        self._restored: Mark | None = None
+        self._saved: Mark | None = None
 
     @property
     def place(self) -> Place:
@@ -116,7 +117,9 @@ class CheckpointStore:
                 digest = known.get(name) or digest_file(path)
                 entries.append(Entry(path=name, size=path.stat().st_size, sha256=digest))
         manifest = build_manifest(Mark(step, self._attempt), entries, round(self._clock(), 3))
-        return _checkpoint(manifest, self._place.put(folder, manifest))
+        path = self._place.put(folder, manifest)
+        self._saved = Mark(step, self._attempt)
+        return _checkpoint(manifest, path)
 
     def discard(self, folder: Path) -> None:
         """Remove an unfinished folder of :meth:`begin`."""
@@ -158,26 +161,25 @@ class CheckpointStore:
             except OSError as error:
                 raise _unreachable(self._place, error) from error
             else:
-                self._kept = mark
+                self._restored = mark
                 return _checkpoint(manifest, folder, attempt=mark.attempt)
         return None
 
     def prune(self, keep: int, rungs: frozenset[int]) -> int:
         """Remove what this attempt and earlier ones have superseded; return the bytes freed.
 
-        There stay: the newest *keep*, those at rungs, the one that this attempt went on from, and the last one of each earlier attempt,
-        which the record of its end may name and another trial may start from. Those of later attempts are not this one's to remove.
+        There stay: the newest *keep*, also of this attempt alone (newer ones of an earlier one may be torn), the one just saved, those at
+        rungs, the one that this attempt went on from, and the last one of each earlier attempt, which the record of its end may name and
+        another trial may start from. Those of later attempts are not this one's to remove.
 
         Raises:
             OSError: If the place does not answer.
         """
         marks = [mark for mark in self._place.marks() if mark.attempt <= self._attempt]
+        own = [mark for mark in marks if mark.attempt == self._attempt]
         lasts = {mark.attempt: mark for mark in reversed(marks) if mark.attempt < self._attempt}
-        freed = 0
-        for mark in marks[max(1, keep) :]:
-            if mark.step not in rungs and mark != self._kept and lasts.get(mark.attempt) != mark:
-                freed += self._place.remove(mark)
-        return freed
+        stay = {*marks[: max(1, keep)], *own[: max(1, keep)], *lasts.values(), self._restored, self._saved}
+        return sum(self._place.remove(mark) for mark in marks if mark not in stay and mark.step not in rungs)
 
 
 def read_parent(parent: Parent) -> Checkpoint:

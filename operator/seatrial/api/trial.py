@@ -159,6 +159,9 @@ class TrialStatus(Wire):
     gpu_seconds: float = Field(
         default=0.0, ge=0, description="Seconds that it held GPUs, summed over GPUs and attempts."
     )
+    freed_bytes: int = Field(
+        default=0, ge=0, description="What its attempts removed of checkpoints that nothing needs any more, in bytes."
+    )
     run_seconds: float = Field(default=0.0, ge=0, description="Seconds that its attempts ran.")
     progress: str = Field(
         default="", max_length=32, description="Last step of the steps of a full training, for people: 11/27."

@@ -52,14 +52,18 @@ class Report:
 
     Attributes:
         status: None when the message has none (a minimal message without the SDK).
+        reason: One word for machines that explains a failure; empty when it said none.
         curve: (step, value) of the first objective, thinned.
+        freed_bytes: What the attempt removed of checkpoints that nothing needs.
     """
 
     status: ReportStatus | None = None
+    reason: str = ""
     step: int | None = None
     metrics: tuple[FinalMetric, ...] = ()
     curve: tuple[tuple[int, float], ...] = ()
     checkpoint: SavedCheckpoint | None = None
+    freed_bytes: int = 0
     message: str = ""
 
 

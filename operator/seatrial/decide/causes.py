@@ -48,6 +48,7 @@ class Cause(StrEnum):
     ENDED_FROM_OUTSIDE = "EndedFromOutside"
     NODE_FAULT = "NodeFault"
     RETRIED_BY_RULE = "RetriedByRule"
+    UNREACHABLE = "CheckpointsUnreachable"
     CANNOT_START = "CannotStart"
     UNWANTED = "PodRefused"
     NO_ROOM = "Insufficient"
@@ -57,6 +58,8 @@ class Cause(StrEnum):
     STORAGE = "StorageExceeded"
     TIMEOUT = "Timeout"
     NOT_REPORTED = "MetricNotReported"
+    PARENT_MISSING = "ParentCheckpointMissing"
+    PARENT_CORRUPT = "ParentCheckpointCorrupt"
     FAILED_BY_RULE = "FailedByRule"
     OUT_OF_MEMORY = "OOMKilled"
     INFEASIBLE = "Infeasible"
@@ -217,6 +220,10 @@ TREATMENTS: Mapping[Cause, Treatment] = {
         advice="have the node looked at: trial.status.excludedNodes",
     ),
     Cause.RETRIED_BY_RULE: _infrastructure("a rule of retryPolicy with action: retry matched"),
+    Cause.UNREACHABLE: _infrastructure(
+        "the volume or the object store that holds its checkpoints did not answer",
+        advice="look at spec.trial.checkpoints, the volume named checkpoints, and the credentials in the template's env",
+    ),
     Cause.CANNOT_START: Treatment(
         what="its container could not be created",
         signs=(
@@ -281,6 +288,18 @@ TREATMENTS: Mapping[Cause, Treatment] = {
     Cause.NOT_REPORTED: _final(
         "it ended well, but an objective was never reported", "MetricNotReported", fault=Fault.TRIAL, told=Told.FAILED
     ),
+    Cause.PARENT_MISSING: _final(
+        "the checkpoint that it was to start from is not there",
+        fault=Fault.CLUSTER,
+        told=Told.FAILED,
+        advice="let all trials share one volume or object store, and remove no checkpoints by hand while a study runs",
+    ),
+    Cause.PARENT_CORRUPT: _final(
+        "the checkpoint that it was to start from is torn or was changed",
+        fault=Fault.CLUSTER,
+        told=Told.FAILED,
+        advice="look at the volume or object store that holds the checkpoints",
+    ),
     Cause.FAILED_BY_RULE: _final(
         "a rule of retryPolicy with action: fail matched", fault=Fault.TRIAL, told=Told.FAILED
     ),
@@ -303,6 +322,9 @@ _HOPELESS = frozenset({"InvalidImageName", "ErrImageNeverPull"})
 _START_SECONDS = 600.0
 """A registry or a Secret may be late; ten minutes are what the kubelet's own back-off takes to try eight times."""
 
+_BY_REASON = {cause.value: cause for cause in (Cause.UNREACHABLE, Cause.PARENT_MISSING, Cause.PARENT_CORRUPT)}
+"""What only the trial itself can say, by the reason in its message."""
+
 _BY_SIGN = {sign: cause for cause, treatment in TREATMENTS.items() for sign in treatment.signs}
 
 
@@ -323,6 +345,8 @@ def find_cause(attempt: Attempt) -> Cause:
         return Cause.DIVERGED
     if named in {Cause.TIMEOUT, Cause.INIT_FAILED, Cause.STORAGE, Cause.CANNOT_START, Cause.UNWANTED, Cause.NO_ROOM}:
         return named
+    if attempt.report is not None and attempt.report.reason in _BY_REASON:
+        return _BY_REASON[attempt.report.reason]
     if said is ReportStatus.STOPPED:
         return Cause.ENDED_FROM_OUTSIDE
     return Cause.EXIT

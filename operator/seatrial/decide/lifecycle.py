@@ -3,13 +3,14 @@
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from seatrial.api.base import Assignment
 from seatrial.api.conditions import Condition, TrialReason, with_condition
 from seatrial.api.meta import Metadata, OwnerReference
+from seatrial.api.retry import RetryAction
 from seatrial.api.study import Goal, Objective, Study, StudySpec, Summary
 from seatrial.api.trial import (
     AttemptRecord,
@@ -40,6 +41,7 @@ __all__ = [
     "status_reused",
     "status_stopping",
     "thin",
+    "with_exclusions",
 ]
 
 LABEL_STUDY = "seatrial.dev/study"
@@ -150,6 +152,22 @@ def status_requeued(trial: Trial, action: RequeueTrial, seen: Seen, now: datetim
     later = f"; the next one starts in {action.delay_seconds:.0f} s" if action.delay_seconds else ""
     words = f"attempt {action.attempt} ended: {action.reason}: {action.message}{later}"
     return _summarised(status, TrialReason.PENDING, words, now)
+
+
+def with_exclusions(trial: Trial, study: Study, trials: Mapping[str, Trial]) -> Trial:
+    """Return the trial as its next attempt is placed: away from every node that a trial of its study found faulty.
+
+    Args:
+        trial: The trial; its record keeps its own findings only.
+        study: Without a rule that excludes nodes nothing is looked at.
+        trials: All trials of the study, by name.
+    """
+    policy = study.spec.trial.retry_policy
+    if policy is None or all(rule.action is not RetryAction.EXCLUDE_NODE for rule in policy.rules):
+        return trial
+    found = dict.fromkeys(node for other in trials.values() for node in other.status.excluded_nodes)
+    nodes = list(found)[-_NODES_KEPT:]
+    return trial.model_copy(update={"status": trial.status.model_copy(update={"excluded_nodes": nodes})})
 
 
 def _with_node(nodes: Sequence[str], node: str) -> list[str]:
@@ -312,6 +330,7 @@ def _timed(status: TrialStatus, attempt: Attempt | None, now: datetime) -> Trial
             "start_time": status.start_time or format_time(attempt.started_at),
             "run_seconds": status.run_seconds + seconds,
             "gpu_seconds": status.gpu_seconds + seconds * attempt.gpus,
+            "freed_bytes": status.freed_bytes + (attempt.report.freed_bytes if attempt.report else 0),
         }
     )
 

@@ -60,6 +60,10 @@ def settle(trial: TrialSnapshot, attempt: Attempt, spec: StudySpec, limits: Limi
             return _finish(trial, TrialReason.INFEASIBLE, cause.value, _words(attempt) or attempt.message)
         case Cause.TIMEOUT:
             return _finish(trial, TrialReason.FAILED, cause.value, attempt.message or TREATMENTS[cause].what)
+        case Cause.PARENT_MISSING | Cause.PARENT_CORRUPT:
+            return _finish(trial, TrialReason.FAILED, cause.value, _words(attempt) or TREATMENTS[cause].what)
+        case Cause.UNREACHABLE:
+            return _after_loss(trial, cause.value, _words(attempt) or TREATMENTS[cause].what)
         case Cause.ENDED_FROM_OUTSIDE:
             # Somebody else asked it to end (a shutdown, an eviction): it stopped in good order and can go on.
             return _after_loss(trial, cause.value, _words(attempt) or "was asked to end from outside")

@@ -5,6 +5,7 @@ Pure, and never raises: a trial may write anything. docs/wire.md says what it sh
 
 import json
 import math
+import re
 from collections.abc import Mapping
 
 from seatrial.decide.attempts import FinalMetric, Report, ReportStatus, SavedCheckpoint
@@ -15,6 +16,7 @@ LIMIT_BYTES = 4096
 """The kubelet keeps so much of a termination message; a laptop does the same."""
 
 _MOST_METRICS = 256
+_REASON = re.compile(r"[A-Z][A-Za-z]{0,62}")
 _MOST_POINTS = 1024
 _WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _SDK_KEYS = frozenset({"v", "status", "metrics"})
@@ -71,10 +73,12 @@ def _full(document: Mapping[str, object]) -> tuple[Report | None, str]:
     message = document.get("message")
     report = Report(
         status=status,
+        reason=_reason(document.get("reason")),
         step=_integer(document.get("step")),
         metrics=metrics,
         curve=_curve(document.get("curve")),
         checkpoint=_checkpoint(document.get("checkpoint")),
+        freed_bytes=max(0, _integer(document.get("freedBytes")) or 0),
         message=message if isinstance(message, str) else "",
     )
     return report, "; ".join(notes)
@@ -108,6 +112,10 @@ def _curve(written: object) -> tuple[tuple[int, float], ...]:
         if step is not None and value is not None:
             found.append((step, value))
     return tuple(found)
+
+
+def _reason(written: object) -> str:
+    return written if isinstance(written, str) and _REASON.fullmatch(written) else ""
 
 
 def _checkpoint(written: object) -> SavedCheckpoint | None:
