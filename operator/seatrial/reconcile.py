@@ -40,6 +40,7 @@ from seatrial.decide.lifecycle import (
     status_requeued,
     status_reused,
     status_stopping,
+    with_exclusions,
 )
 from seatrial.decide.planner import plan_study
 from seatrial.decide.retention import future_parents, plan_retention
@@ -274,7 +275,7 @@ class Reconciler:
         trial, seen, time = now.trials[action.trial], now.seen(action.trial), self._clock.now()
         match action:
             case StartAttempt():
-                await self._runner.start(now.study, trial, action.attempt)
+                await self._runner.start(now.study, with_exclusions(trial, now.study, now.trials), action.attempt)
             case StopAttempt():
                 trial = await self._store.update_trial(self._key, trial, status_stopping(trial, action, time))
                 await self._runner.stop(now.study, trial, action.attempt)
@@ -328,7 +329,8 @@ class Reconciler:
                 # Somebody else had created it: what was proposed beside it was proposed without knowing it.
                 break
             if trial.spec.reuse_of is None:
-                await self._runner.start(now.study, trial, trial.status.attempt)
+                placed = with_exclusions(trial, now.study, now.trials)
+                await self._runner.start(now.study, placed, trial.status.attempt)
         if snapshot.free_indices is not None:
             # A gap was filled: it belongs between the others.
             ordered = sorted(now.trials.items(), key=lambda item: item[1].spec.index)

@@ -231,7 +231,7 @@ def test_a_pod_that_is_evicted_runs_again_and_does_not_count_as_a_failure():
     trial = life.cluster.trials(life.key)[int(name.split("-")[1])]
     assert [state for _, state, _ in life.outcome()] == ["Completed"] * 3
     assert trial.status.attempt == 1
-    assert [(a.reason, a.infrastructure) for a in trial.status.attempts] == [("PreemptionByScheduler", True)]
+    assert [(a.reason, a.infrastructure) for a in trial.status.attempts] == [("Preempted", True)]
 
 
 def test_a_pod_that_somebody_deletes_runs_again():

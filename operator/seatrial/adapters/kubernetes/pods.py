@@ -11,10 +11,15 @@ the training container runs                        Running
 the training container ended                       Exited     its reason, or SIGTERM, SIGKILL when it was deleted
 deleted before it began                            Exited     Deleted, or the disruption's reason; exit code 143
 failed by its own deadline                         Exited     DeadlineExceeded
+evicted for more local storage than its own limit  Exited     StorageExceeded
 an init container failed                           Exited     InitContainerFailed
 evicted, preempted, refused by its node            Lost       the disruption's or the Pod's reason
+its container's end is unknown to its node         Lost       the disruption's reason, or ContainerStatusUnknown
 deleted, and its node does not confirm             Lost       the disruption's reason, or NodeLost
 =================================================  =========  ===================================================
+
+Only the training container speaks: what init containers, sidecars and others leave as messages or exit codes is not looked at, but for
+an init container that failed, since the training never began then.
 
 An end that somebody else brought about (a disruption, a deletion) is marked as infrastructure, unless the container had ended before.
 """
@@ -42,6 +47,11 @@ _LOG_LINES = 10
 _MESSAGE_LIMIT = 1024
 # Ends of whole Pods that are the trial's own: everything else that fails a Pod is done to it.
 _OWN_ENDS = frozenset({"DeadlineExceeded"})
+_OWN_STORAGE = re.compile(
+    r"exceeds the total limit of containers|exceeded its local ephemeral storage limit|volume .* exceeds the limit"
+)
+_UNKNOWN_END = "ContainerStatusUnknown"
+_OUTPUT_LIMIT = 800
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,11 +183,24 @@ class _View:
 
     def disruption(self) -> tuple[str, str]:
         """Return reason and message of what is done to the Pod; empty when nothing is."""
-        for kind in ("DisruptionTarget", "TerminationTarget"):
-            found = self._condition(kind)
-            if found.get("status") == "True":
-                return str(found.get("reason") or kind), str(found.get("message") or "")
+        found = self._condition("DisruptionTarget")
+        if found.get("status") == "True":
+            reason = str(found.get("reason") or "DisruptionTarget")
+            if reason == "TerminationByKubelet":
+                # The Pod's own reason says why: Evicted, Terminated (its node shuts down), Preempting.
+                reason = str(self._status.get("reason") or reason)
+            return reason, str(found.get("message") or "")
+        found = self._condition("TerminationTarget")
+        if found.get("status") == "True":
+            # Kueue's condition; its reasons (WorkloadEvicted, NotAdmitted …) are Kueue's to change.
+            words = ": ".join(filter(None, [str(found.get("reason") or ""), str(found.get("message") or "")]))
+            return "StoppedByKueue", words
         return "", ""
+
+    def _exceeded_storage(self) -> bool:
+        """Tell whether it was evicted because it used more than its own limit, which is no fault of its node."""
+        evicted = self._status.get("reason") == "Evicted"
+        return evicted and _OWN_STORAGE.search(str(self._status.get("message") or "")) is not None
 
     def _build(
         self,
@@ -191,6 +214,7 @@ class _View:
         finished_at: datetime | None = None,
         infrastructure: bool = False,
         notes: tuple[str, ...] = (),
+        output: str = "",
     ) -> Attempt:
         return Attempt(
             trial=self._trial,
@@ -205,19 +229,27 @@ class _View:
             gpus=_gpus(self._spec),
             infrastructure=infrastructure,
             notes=notes,
+            output=output,
+            node=str(self._spec.get("nodeName") or ""),
+            waits_since=self._placed_at() if phase is Phase.WAITING else None,
         )
 
     # ---- ends --------------------------------------------------------------------------------------------------------
 
     def _after_exit(self, ended: KubeObject) -> Attempt:
         code = int(ended.get("exitCode", 0))
-        report, note, output = _read_message(str(ended.get("message") or ""), code)
         reason = str(ended.get("reason") or ("Completed" if code == 0 else "Error"))
+        if reason == _UNKNOWN_END:
+            return self._after_unknown_end(ended)
+        text = str(ended.get("message") or "")
+        report, note, output = _read_message(text, code)
         finished = _time(ended.get("finishedAt"))
         disruption, words = self.disruption()
         from_outside = self._was_ended(finished, disruption)
         if self._status.get("reason") in _OWN_ENDS and code != 0:
             reason, words, from_outside = str(self._status["reason"]), str(self._status.get("message") or ""), False
+        elif self._exceeded_storage() and code != 0:
+            reason, words, from_outside = "StorageExceeded", str(self._status["message"]), False
         elif from_outside:
             words = words or "the Pod was deleted"
             if reason in {"Error", "Completed"}:
@@ -235,6 +267,19 @@ class _View:
             finished_at=finished,
             infrastructure=from_outside,
             notes=(note,) if note else (),
+            output="" if report else text,
+        )
+
+    def _after_unknown_end(self, ended: KubeObject) -> Attempt:
+        """Return the attempt of a container whose end its node cannot tell: the exit code 137 there is made up."""
+        disruption, words = self.disruption()
+        return self._build(
+            Phase.LOST,
+            disruption or _UNKNOWN_END,
+            words or str(ended.get("message") or "its node does not know how its container ended"),
+            started_at=_time(ended.get("startedAt")),
+            finished_at=_time(ended.get("finishedAt")),
+            infrastructure=True,
         )
 
     def _was_ended(self, finished: datetime | None, disruption: str) -> bool:
@@ -266,6 +311,8 @@ class _View:
                 finished_at=_time(ended.get("finishedAt")),
                 infrastructure=bool(disruption),
             )
+        if self._exceeded_storage():
+            return self._build(Phase.EXITED, "StorageExceeded", message, exit_code=137, started_at=began)
         if reason in _OWN_ENDS and not disruption:
             return self._build(Phase.EXITED, reason, message, exit_code=137, started_at=began)
         return self._build(
@@ -320,6 +367,12 @@ class _View:
         running = [status for status in self._status.get("initContainerStatuses") or () if status.get("state")]
         return ("PodInitializing", "init containers run") if running else ("ContainerCreating", "its node prepares it")
 
+    def _placed_at(self) -> datetime | None:
+        """Return since when nothing but its container is missing: when it was placed, and its init containers were done."""
+        found = (self._condition(kind) for kind in ("PodScheduled", "Initialized"))
+        times = [_time(held.get("lastTransitionTime")) for held in found if held.get("status") == "True"]
+        return max((time for time in times if time is not None), default=None)
+
     def _condition(self, kind: str) -> KubeObject:
         found: KubeObject
         for found in self._status.get("conditions") or ():
@@ -345,7 +398,8 @@ def _read_message(text: str, code: int) -> tuple[Report | None, str, str]:
     report, note = parse_report(text.encode())
     if report is None and code != 0 and not text.lstrip().startswith("{"):
         lines = [line for line in text.splitlines() if line.strip()]
-        return None, "", "\n".join(lines[-_LOG_LINES:])
+        # The end of it is what tells: a traceback has its error in the last line.
+        return None, "", "\n".join(lines[-_LOG_LINES:])[-_OUTPUT_LIMIT:]
     return report, note, ""
 
 

@@ -19,6 +19,7 @@ from seatrial.adapters.kubernetes.port import PODS, KubeClient, KubeObject, Patc
 from seatrial.api.study import Study, StudySpec
 from seatrial.api.trial import Trial
 from seatrial.decide.attempts import Attempt, Phase
+from seatrial.decide.causes import TREATMENTS, Backoff, Cause
 from seatrial.decide.retention import Needed
 from seatrial.decide.rules import rungs
 from seatrial.errors import TransientError
@@ -28,7 +29,6 @@ __all__ = ["KubernetesRunner", "Refusal", "Retention"]
 
 _ENDED = frozenset({Phase.EXITED, Phase.LOST})
 _SOON_SECONDS = 1.0
-_REFUSED_SECONDS = 15.0
 
 
 class Retention(StrEnum):
@@ -60,6 +60,7 @@ class _Refused:
     trial: Trial
     shown: Attempt
     again_at: datetime
+    times: int
 
 
 class KubernetesRunner:
@@ -96,7 +97,7 @@ class KubernetesRunner:
         if not self._pods.synced:
             raise TransientError("the Pods are not known yet", retry_after_seconds=_SOON_SECONDS)
         key, now = _key(study), self._clock.now()
-        await self._try_again(key, now)
+        await self._try_again(study, now)
         found: dict[str, Attempt] = {}
         for pod in self._of(study):
             if not pod.released:
@@ -230,8 +231,7 @@ class KubernetesRunner:
             shown = Attempt(
                 trial=name, number=number, phase=Phase.WAITING, reason=refusal.reason, message=refusal.message
             )
-            again = self._clock.now() + timedelta(seconds=_REFUSED_SECONDS)
-            self._refused.setdefault(key, {})[name] = _Refused(study, trial, shown, again)
+            self._note_refusal(study, trial, shown)
         except ApiError as error:
             raise TransientError(f"Pod {body['metadata']['name']} cannot be created: {error}") from error
         else:
@@ -267,10 +267,23 @@ class KubernetesRunner:
         # The cache is one of Pods with this label.
         return self._pods.note(found) if names.LABEL_TRIAL in (found["metadata"].get("labels") or {}) else None
 
-    async def _try_again(self, key: StudyKey, now: datetime) -> None:
-        for refused in list(self._refused.get(key, {}).values()):
-            if refused.shown.phase is Phase.WAITING and refused.again_at <= now:
-                await self._create(refused.study, refused.trial, refused.shown.number)
+    def _note_refusal(self, study: Study, trial: Trial, shown: Attempt) -> None:
+        within = self._refused.setdefault(_key(study), {})
+        known = within.get(trial.metadata.name)
+        # A quota may be free at any moment; what policies refuse they go on refusing.
+        patient = known is not None and shown.reason != "QuotaExceeded" and known.study.spec.trial == study.spec.trial
+        times = known.times + 1 if known is not None and patient else 1
+        backoff = TREATMENTS[Cause.UNWANTED].backoff or Backoff()
+        seconds = backoff.delay_seconds(times, seed=trial.spec.seed, trial=trial.metadata.name, attempt=shown.number)
+        again = self._clock.now() + timedelta(seconds=seconds)
+        within[trial.metadata.name] = _Refused(study, trial, shown, again, times)
+
+    async def _try_again(self, study: Study, now: datetime) -> None:
+        """Offer Pods again that were refused: when it is time, or at once when the study was edited since."""
+        for refused in list(self._refused.get(_key(study), {}).values()):
+            edited = refused.study.spec.trial != study.spec.trial
+            if refused.shown.phase is Phase.WAITING and (edited or refused.again_at <= now):
+                await self._create(study, refused.trial, refused.shown.number)
 
     def _drop(self, refused: _Refused) -> None:
         refused.shown = replace(
