@@ -87,11 +87,6 @@ def a_condition(kind: str, status: str, reason: str, message: str = "words") -> 
     ("action", "expected"),
     [
         pytest.param(
-            a_finish(TrialReason.COMPLETED, "Completed", "loss 0.1"),
-            (Weight.NORMAL, "Completed", "loss 0.1"),
-            id="a result is normal",
-        ),
-        pytest.param(
             a_finish(TrialReason.FAILED, "Error"),
             (Weight.WARNING, "Failed", "Error: exit code 1"),
             id="a failure warns, with its cause as in the condition",
@@ -129,15 +124,17 @@ def test_an_action_is_told_in_the_words_of_its_condition(action: Action, expecte
 @pytest.mark.parametrize(
     "action",
     [
+        a_finish(TrialReason.COMPLETED, "Completed", "loss 0.1"),
+        a_finish(TrialReason.REUSED, "Reused", "as digits-0"),
         StartAttempt(trial="digits-1", attempt=0, reason="Started", message=""),
         PassRung(trial="digits-1", rung=3, reason="RungPassed", message=""),
         CreateTrials(count=2, reason="SlotsFree", message=""),
         RecordPhase(trial="digits-1", state=TrialReason.RUNNING, reason="Running", message=""),
         RecordPhase(trial="digits-1", state=TrialReason.PENDING, reason="ContainerCreating", message=""),
     ],
-    ids=lambda action: type(action).__name__,
+    ids=lambda action: f"{type(action).__name__} {action.reason}",
 )
-def test_what_every_trial_passes_through_is_not_told(action: Action):
+def test_what_is_expected_of_every_trial_is_not_told(action: Action):
     assert describe_action(action) is None
 
 

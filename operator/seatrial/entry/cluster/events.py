@@ -68,6 +68,9 @@ class Told:
 def describe_action(action: Action) -> Told | None:
     """Return what there is to tell about an applied action; None for what the Pod's own Events tell, or nobody asks for."""
     match action:
+        case FinishTrial(outcome=TrialReason.COMPLETED | TrialReason.REUSED):
+            # A good end is what is expected; its result is in the record, and an Event for each would be one more write a trial.
+            return None
         case FinishTrial(trial=trial, outcome=outcome, reason=reason, message=message):
             weight = Weight.WARNING if outcome in _BAD_ENDS else Weight.NORMAL
             words = message if reason == outcome.value else f"{reason}: {message}"

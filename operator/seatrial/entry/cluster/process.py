@@ -29,6 +29,7 @@ from seatrial.entry.cluster.health import HealthServer
 from seatrial.entry.cluster.metrics import MetricSources
 from seatrial.entry.cluster.observing import Teller
 from seatrial.entry.cluster.settings import OperatorSettings
+from seatrial.entry.cluster.sparing import SparingStore
 from seatrial.entry.cluster.telemetry import ReconcileOutcome, Telemetry
 from seatrial.entry.cluster.work_queue import WorkQueue
 from seatrial.entry.cluster.worker import Again, StudyWorker, World
@@ -282,7 +283,7 @@ class Operator:
             client=self._client,
             studies=self._caches.studies,
             pods=self._caches.pods,
-            store=stored,
+            store=SparingStore(stored, time=asyncio.get_running_loop().time, wake_after=self.queue.add_after),
             stored=stored,
             runner=KubernetesRunner(
                 self._client, self._caches.pods, clock=self._clock, retention=self._settings.retention
