@@ -897,6 +897,22 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
         ],
     ),
     (
+        "checkpoints without an address that can be written to",
+        {"spec.trial.checkpoints": {"url": "bucket/prefix", "keepBest": -1, "keep": 2}},
+        [
+            "spec.trial.checkpoints.url is 'bucket/prefix', but must be an address such as s3://bucket/prefix, without name and password; those go into the template's env",
+            "spec.trial.checkpoints.keepBest is -1, but must be at least 0; raise it",
+            "spec.trial.checkpoints.keep is unknown; did you mean `keepBest`?",
+        ],
+    ),
+    (
+        "a secret in the address of checkpoints",
+        {"spec.trial.checkpoints": {"url": "s3://key:word@bucket/prefix"}},
+        [
+            "spec.trial.checkpoints.url is 's3://key:word@bucket/prefix', but must be an address such as s3://bucket/prefix, without name and password; those go into the template's env",
+        ],
+    ),
+    (
         "problems in every section",
         {
             "spec.objectives.0.goal": "up",

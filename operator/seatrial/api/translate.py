@@ -33,6 +33,10 @@ _PATTERNS = (
         r"^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$",
         "a length of time in days, hours, minutes and seconds; write 45s, 30m, 1h30m or 2d",
     ),
+    (
+        r"^[a-z][a-z0-9+.-]*://[^/?#@\s]*(/[^?#\s]*)?$",
+        "an address such as s3://bucket/prefix, without name and password; those go into the template's env",
+    ),
     (r"^https?://", "an address; start it with http:// or https://"),
 )
 _KINDS = {

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from adapters.contracts import a_record
 from decide.builders import a_study
 from seatrial.adapters.kubernetes.manifests import BACKSTOP_SECONDS, build_pod
+from seatrial.api.checkpoints import Checkpoints
 from seatrial.api.meta import Metadata
 from seatrial.api.study import Study
-from seatrial.api.trial import Trial
+from seatrial.api.trial import Parent, Trial
 from seatrial.errors import SpecError
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -181,6 +182,33 @@ def test_a_mounted_volume_of_that_name_holds_the_checkpoints_of_all_studies_apar
     env = variables(build_pod(with_template(template), a_stored_trial(), 0))
 
     assert env["SEATRIAL_CHECKPOINT_DIR"] == "/mnt/ckpt/5eed-0001/digits-17"
+
+
+def test_the_checkpoints_of_a_study_with_an_address_lie_there_apart_from_those_of_others():
+    mounts = [{"name": "checkpoints", "mountPath": "/mnt/ckpt/"}]
+    study = with_template({"spec": {"containers": [{"name": "main", "volumeMounts": mounts}]}})
+    trial = study.spec.trial.model_copy(update={"checkpoints": Checkpoints(url="s3://bucket/studies/")})
+    study = study.model_copy(update={"spec": study.spec.model_copy(update={"trial": trial})})
+
+    env = variables(build_pod(study, a_stored_trial(), 0))
+
+    assert env["SEATRIAL_CHECKPOINT_DIR"] == "s3://bucket/studies/5eed-0001/digits-17"
+
+
+def test_a_trial_is_told_what_it_starts_from_and_which_checkpoints_must_stay():
+    mounts = [{"name": "checkpoints", "mountPath": "/c"}]
+    template = {"spec": {"containers": [{"name": "main", "volumeMounts": mounts}]}}
+    trial = a_stored_trial()
+    parent = Parent(trial="digits-3", step=9, digest="sha256:ab")
+    trial = trial.model_copy(update={"spec": trial.spec.model_copy(update={"parent": parent})})
+
+    env = variables(build_pod(with_template(template), trial, 0, needed='{"ended":[[0,2]],"keep":[]}'))
+    bare = variables(build_pod(with_template(PLAIN), trial, 0, needed='{"ended":[[0,2]],"keep":[]}'))
+
+    assert env["SEATRIAL_PARENT_CHECKPOINT"] == "/c/5eed-0001/digits-3"
+    assert (env["SEATRIAL_PARENT_STEP"], env["SEATRIAL_PARENT_DIGEST"]) == ("9", "sha256:ab")
+    assert env["SEATRIAL_CHECKPOINTS_NEEDED"] == '{"ended":[[0,2]],"keep":[]}'
+    assert not any(name.startswith(("SEATRIAL_PARENT", "SEATRIAL_CHECKPOINT")) for name in bare)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from seatrial.adapters.kubernetes.runner import Retention
 from seatrial.adapters.local.memory import Script
 from seatrial.api.trial import Trial
 from seatrial.decide.attempts import Phase
+from seatrial.decide.retention import Needed
 from seatrial.errors import TransientError
 
 QUOTA = 'pods "s-0-0" is forbidden: exceeded quota: gpus, requested: requests.nvidia.com/gpu=1, used: 2, limited: 2'
@@ -237,6 +238,26 @@ async def test_nothing_is_told_before_the_pods_are_known():
 
 
 # ---- rehearsal -------------------------------------------------------------------------------------------------------
+
+
+async def test_pods_that_start_later_are_told_which_checkpoints_must_stay():
+    lab = Lab()
+    mounts = [{"name": "checkpoints", "mountPath": "/c"}]
+    container = {"name": "main", "image": "trainer", "volumeMounts": mounts}
+    volumes = [{"name": "checkpoints", "emptyDir": {}}]
+    trial = {"template": {"spec": {"containers": [container], "volumes": volumes}}}
+    lab.study = lab.study.model_copy(update={"spec": a_study(trial=trial).spec})
+
+    for index, ended in enumerate((frozenset[int](), frozenset({0, 1}), frozenset[int]())):
+        await lab.runner.retain(lab.study, Needed(ended=ended, keep={}))
+        await lab.start(index)
+
+    told = []
+    for index in range(3):
+        pod = lab.cluster.server.get(PODS, "default", f"s-{index}-0")
+        env = {entry["name"]: entry.get("value") for entry in pod["spec"]["containers"][0]["env"]}
+        told.append(env.get("SEATRIAL_CHECKPOINTS_NEEDED"))
+    assert told == [None, '{"ended":[[0,1]],"keep":[]}', None]
 
 
 async def test_a_rehearsal_starts_nothing():
