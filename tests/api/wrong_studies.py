@@ -897,6 +897,46 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
         ],
     ),
     (
+        "retry policy with rules that match nothing",
+        {
+            "spec.trial.retryPolicy": {
+                "rules": [
+                    {"action": "retry"},
+                    {"action": "fail", "onMessage": []},
+                    {"action": "fail", "onExitCodes": {"values": [2]}, "after": 3},
+                ]
+            }
+        },
+        [
+            "spec.trial.retryPolicy.rules[0] has neither onExitCodes nor onMessage, but needs at least one of them; add onExitCodes: {values: [74]} or onMessage: [text]",
+            "spec.trial.retryPolicy.rules[1] has neither onExitCodes nor onMessage, but needs at least one of them; add onExitCodes: {values: [74]} or onMessage: [text]",
+            "spec.trial.retryPolicy.rules[2].after is 3, but counts ends on one node and action is fail; remove it or use action: excludeNode",
+        ],
+    ),
+    (
+        "retry policy out of bounds",
+        {
+            "spec.trial.retryPolicy": {
+                "rules": [
+                    {"action": "ignore", "onExitCodes": {"values": [0, 256], "operator": "Exists"}},
+                    {"action": "retry", "onMessage": [""]},
+                ]
+            }
+        },
+        [
+            "spec.trial.retryPolicy.rules[0].action is 'ignore', but must be one of: retry, fail, infeasible, excludeNode; choose one",
+            "spec.trial.retryPolicy.rules[0].onExitCodes.operator is 'Exists', but must be one of: In, NotIn; choose one",
+            "spec.trial.retryPolicy.rules[0].onExitCodes.values[0] is 0, but must be at least 1; raise it",
+            "spec.trial.retryPolicy.rules[0].onExitCodes.values[1] is 256, but must be at most 255; lower it",
+            "spec.trial.retryPolicy.rules[1].onMessage[0] is empty, but needs at least one character; fill it in or leave it out",
+        ],
+    ),
+    (
+        "retry policy without rules",
+        {"spec.trial.retryPolicy": {"rules": []}},
+        ["spec.trial.retryPolicy.rules is empty, but needs at least one item; fill it in"],
+    ),
+    (
         "checkpoints without an address that can be written to",
         {"spec.trial.checkpoints": {"url": "bucket/prefix", "keepBest": -1, "keep": 2}},
         [
