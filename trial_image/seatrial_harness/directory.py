@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import stat
 import time
 from pathlib import Path
 
@@ -26,6 +27,7 @@ class DirectoryPlace:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._writes: int | None = None
 
     @property
     def address(self) -> str:
@@ -38,6 +40,7 @@ class DirectoryPlace:
 
     def stage(self, mark: Mark) -> Path:
         """Return a new empty folder beside where the checkpoint will lie, so that a rename puts it in place."""
+        self._writes = mark.attempt
         parent = self._root / str(mark.attempt)
         parent.mkdir(parents=True, exist_ok=True)
         folder = parent / f"{_STAGED}{mark.step}.{os.getpid()}.tmp"
@@ -63,7 +66,7 @@ class DirectoryPlace:
             target.rename(aside)
         staged.rename(target)
         if aside is not None:
-            shutil.rmtree(aside, ignore_errors=True)
+            _remove_tree(aside)
         return target
 
     def settle(self, mark: Mark) -> None:
@@ -94,13 +97,15 @@ class DirectoryPlace:
 
     def remove(self, mark: Mark) -> int:
         """Remove a checkpoint: without its manifest it is none for anybody, however far the rest gets."""
-        folder = self._root / mark.path
-        size = _size(folder)
+        folder, size = self._root / mark.path, 0
         with contextlib.suppress(FileNotFoundError):
-            (folder / MANIFEST).unlink()
-        shutil.rmtree(folder, ignore_errors=True)
-        _remove_if_empty(folder.parent)
-        return size - _size(folder)
+            manifest = folder / MANIFEST
+            size = manifest.lstat().st_size
+            manifest.unlink()
+        size += _remove_tree(folder)
+        if mark.attempt != self._writes:
+            _remove_if_empty(folder.parent)
+        return size
 
     def sweep(self, attempt: int | None = None) -> int:
         """Remove unfinished checkpoints: all of one attempt, or those of every attempt that nobody has written to for an hour."""
@@ -109,8 +114,7 @@ class DirectoryPlace:
             for name in _names(self._root / number) if number.isdecimal() else ():
                 folder = self._root / number / name
                 if name.startswith(_STAGED) and (attempt is not None or _is_abandoned(folder)):
-                    freed += _size(folder)
-                    shutil.rmtree(folder, ignore_errors=True)
+                    freed += _remove_tree(folder)
             if attempt is None:
                 _remove_if_empty(self._root / number)
         return freed
@@ -173,12 +177,20 @@ def _names(folder: Path) -> list[str]:
         return []
 
 
-def _size(folder: Path) -> int:
+def _remove_tree(folder: Path) -> int:
+    """Remove a folder as far as possible, in one pass, and return the bytes freed."""
     size = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
+    for parent, folders, names in os.walk(folder, topdown=False):
+        for name in (*names, *folders):
+            path = f"{parent}/{name}"
             with contextlib.suppress(OSError):
-                size += (Path(parent) / name).lstat().st_size
+                held = os.lstat(path)
+                if stat.S_ISDIR(held.st_mode):
+                    os.rmdir(path)  # noqa: PTH106 - a third of the time that Path takes
+                else:
+                    os.unlink(path)  # noqa: PTH108
+                    size += held.st_size
+    _remove_if_empty(folder)
     return size
 
 
