@@ -69,7 +69,7 @@ def settle(trial: TrialSnapshot, attempt: Attempt, spec: StudySpec, limits: Limi
             return _after_loss(trial, cause.value, _words(attempt) or "was asked to end from outside")
         case _ if attempt.exit_code not in {0, None} or _says(attempt) is ReportStatus.FAILED:
             return _after_failure(trial, attempt, limits)
-    return _after_success(trial, spec)
+    return _after_success(trial, attempt, spec)
 
 
 def settle_vanished(trial: TrialSnapshot) -> FinishTrial | RequeueTrial | None:
@@ -210,15 +210,16 @@ def _after_failure(trial: TrialSnapshot, attempt: Attempt, limits: Limits) -> Fi
     return _finish(trial, TrialReason.FAILED, reason, message)
 
 
-def _after_success(trial: TrialSnapshot, spec: StudySpec) -> FinishTrial:
+def _after_success(trial: TrialSnapshot, attempt: Attempt, spec: StudySpec) -> FinishTrial:
     missing = [o.metric for o, value in zip(spec.objectives, trial.values, strict=True) if value is None]
     if missing:
         names = ", ".join(repr(name) for name in missing)
+        noted = "".join(f"; {note}" for note in attempt.notes if note.startswith("the termination message"))
         return _finish(
             trial,
             TrialReason.FAILED,
             "MetricNotReported",
-            f"exit code 0, but {names} was never reported; report it, print {missing[0]}=<value>, or write it to the termination message",
+            f"exit code 0, but {names} was never reported; report it, print {missing[0]}=<value>, or write it to the termination message{noted}",
         )
     if not trial.complete:
         bad = [

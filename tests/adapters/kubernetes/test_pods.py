@@ -329,12 +329,12 @@ def test_the_termination_message_is_read():
     assert [(final.name, final.last) for final in report.metrics] == [("loss", 0.5)]
 
 
-def test_a_torn_termination_message_is_noted_and_no_output():
+def test_a_torn_termination_message_is_noted_and_shown():
     seen = build_pod_record(a_pod(ended(1, message='{"loss": 0.'))).attempt
 
     assert seen.report is None
     assert seen.notes == ("the termination message is not one JSON object; it was ignored",)
-    assert seen.message == "exit code 1"
+    assert seen.message == 'exit code 1: {"loss": 0.'
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from datetime import datetime, timedelta
 
 from seatrial.adapters.kubernetes import names
 from seatrial.adapters.kubernetes.port import KubeObject
-from seatrial.adapters.metrics.termination import parse_report
+from seatrial.adapters.metrics.termination import clean_text, parse_report
 from seatrial.api.quantity import parse_quantity
 from seatrial.decide.attempts import Attempt, Phase, Report
 from seatrial.ports import StudyKey
@@ -221,7 +221,7 @@ class _View:
             number=self._number,
             phase=phase,
             reason=reason,
-            message=message[:_MESSAGE_LIMIT],
+            message=clean_text(message)[:_MESSAGE_LIMIT],
             exit_code=exit_code,
             report=report,
             started_at=started_at,
@@ -395,12 +395,14 @@ def _read_message(text: str, code: int) -> tuple[Report | None, str, str]:
 
     After a failure without a termination message Kubernetes puts the end of the output in its place.
     """
-    report, note = parse_report(text.encode())
-    if report is None and code != 0 and not text.lstrip().startswith("{"):
-        lines = [line for line in text.splitlines() if line.strip()]
-        # The end of it is what tells: a traceback has its error in the last line.
-        return None, "", "\n".join(lines[-_LOG_LINES:])[-_OUTPUT_LIMIT:]
-    return report, note, ""
+    report, note = parse_report(text.encode(errors="replace"))
+    if report is not None or code == 0:
+        return report, note, ""
+    lines = [line for line in clean_text(text).splitlines() if line.strip()]
+    # The end of it is what tells: a traceback has its error in the last line.
+    output = "\n".join(lines[-_LOG_LINES:])[-_OUTPUT_LIMIT:]
+    # Output is no message, and nothing is wrong with it.
+    return None, note if text.lstrip().startswith("{") else "", output
 
 
 def _training_name(pod: KubeObject) -> str:

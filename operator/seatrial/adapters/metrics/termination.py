@@ -10,16 +10,23 @@ from collections.abc import Mapping
 
 from seatrial.decide.attempts import FinalMetric, Report, ReportStatus, SavedCheckpoint
 
-__all__ = ["LIMIT_BYTES", "parse_report"]
+__all__ = ["LIMIT_BYTES", "clean_text", "parse_report"]
 
 LIMIT_BYTES = 4096
 """The kubelet keeps so much of a termination message; a laptop does the same."""
 
 _MOST_METRICS = 256
+# Signs that would move a terminal's cursor, and halves of characters that no file can hold. Line ends and tabs are harmless.
+_UNFIT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _REASON = re.compile(r"[A-Z][A-Za-z]{0,62}")
 _MOST_POINTS = 1024
 _WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _SDK_KEYS = frozenset({"v", "status", "metrics"})
+
+
+def clean_text(text: str) -> str:
+    """Return a text of a stranger in a form that can be stored and shown: control characters and half characters become U+FFFD."""
+    return _UNFIT.sub("\ufffd", text.replace("\r\n", "\n"))
 
 
 def parse_report(raw: bytes) -> tuple[Report | None, str]:
@@ -37,13 +44,19 @@ def parse_report(raw: bytes) -> tuple[Report | None, str]:
     try:
         document = json.loads(raw[:LIMIT_BYTES].decode("utf-8"))
     except (ValueError, RecursionError):
-        why = f"is longer than {LIMIT_BYTES} bytes and was cut" if cut else "is not one JSON object"
+        why = f"is longer than {LIMIT_BYTES} bytes and was cut" if cut else f"is not one JSON object{_cut_hint(raw)}"
         return None, f"the termination message {why}; it was ignored"
     if not isinstance(document, dict):
         return None, "the termination message is JSON, but no object; it was ignored"
     if not (_SDK_KEYS & document.keys()):
         return _minimal(document)
     return _full(document)
+
+
+def _cut_hint(raw: bytes) -> str:
+    if len(raw) < 1024:
+        return ""
+    return ", or was cut: Kubernetes keeps the last 4 KiB of a file, and 12 KiB for all containers of a Pod together"
 
 
 def _minimal(document: Mapping[str, object]) -> tuple[Report | None, str]:
@@ -79,7 +92,7 @@ def _full(document: Mapping[str, object]) -> tuple[Report | None, str]:
         curve=_curve(document.get("curve")),
         checkpoint=_checkpoint(document.get("checkpoint")),
         freed_bytes=max(0, _integer(document.get("freedBytes")) or 0),
-        message=message if isinstance(message, str) else "",
+        message=clean_text(message) if isinstance(message, str) else "",
     )
     return report, "; ".join(notes)
 
@@ -124,7 +137,7 @@ def _checkpoint(written: object) -> SavedCheckpoint | None:
     step, digest, path = _integer(written.get("step")), written.get("digest"), written.get("path")
     if step is None or step < 0 or not isinstance(digest, str) or not isinstance(path, str):
         return None
-    return SavedCheckpoint(step=step, digest=digest[:80], path=path[:1024])
+    return SavedCheckpoint(step=step, digest=clean_text(digest)[:80], path=clean_text(path)[:1024])
 
 
 def _number(written: object) -> float | None:
