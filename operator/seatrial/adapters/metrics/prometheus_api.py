@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from seatrial.adapters.metrics.fetching import Answer, Fetcher, Unreachable
 from seatrial.ports import Degraded
 
-__all__ = ["Found", "PrometheusApi", "PrometheusError", "Series", "TooMuch"]
+__all__ = ["HOLE", "Found", "PrometheusApi", "PrometheusError", "Series", "TooMuch"]
 
 _LIMIT_BYTES = 16 << 20
 _MESSAGE_LIMIT = 300
-_HOLE = "running trials go on and final values still come, but none is stopped early meanwhile"
+HOLE = "running trials go on and final values still come, but none is stopped early meanwhile"
+"""What missing curves mean to the study, told behind every trouble."""
 
 
 class PrometheusError(Exception):
@@ -28,7 +29,7 @@ class PrometheusError(Exception):
 
     def __init__(self, reason: str, message: str, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
-        self.degraded = Degraded(reason=reason, message=f"{message}; {_HOLE}")
+        self.degraded = Degraded(reason=reason, message=f"{message}; {HOLE}")
         self.retry_after_seconds = retry_after_seconds
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from seatrial.adapters.local.layout import StudyDirectory
+from seatrial.api.environment import checkpoint_url
 from seatrial.api.study import Study
 from seatrial.api.trial import Trial
 
@@ -13,6 +14,11 @@ __all__ = ["DirectoryHome", "Home"]
 
 class Home(Protocol):
     """A place of studies, and how a user is told of it."""
+
+    @property
+    def unseen(self) -> str:
+        """What is said of a study that has no status yet."""
+        ...
 
     def command(self, verb: str, call: str, *rest: str) -> str:
         """Return the command line that does *verb* with the study that a user calls *call*."""
@@ -66,6 +72,11 @@ class DirectoryHome:
 
     root: Path
 
+    @property
+    def unseen(self) -> str:
+        """What is said of a study that has no status yet."""
+        return "no trial has started yet"
+
     def command(self, verb: str, call: str, *rest: str) -> str:
         """Return the command line that does *verb* with the study."""
         return " ".join(["seatrial", verb, call, *rest])
@@ -78,8 +89,10 @@ class DirectoryHome:
         """Return the directory."""
         return {"directory": str(self.root)}
 
-    def checkpoint(self, study: Study, owner: str, path: str) -> str:  # noqa: ARG002 - as the protocol has it
-        """Return the folder on this machine."""
+    def checkpoint(self, study: Study, owner: str, path: str) -> str:
+        """Return the folder on this machine, or the place in an object store."""
+        if url := checkpoint_url(study):
+            return f"{url}/{owner}/{path}"
         found = Path(path)
         return str(found if found.is_absolute() else StudyDirectory(self.root).checkpoints(owner) / found)
 

@@ -8,6 +8,7 @@ from typing import Protocol
 from seatrial.adapters.checkpoint import copy_checkpoint
 from seatrial.adapters.local.files import is_locked
 from seatrial.adapters.local.layout import StudyDirectory
+from seatrial.api.environment import checkpoint_url
 from seatrial.api.trial import Trial
 from seatrial.decide.curves import Curves
 from seatrial.entry.cli.homes import DirectoryHome
@@ -16,7 +17,7 @@ from seatrial.entry.cli.summary import Standing, checkpoint_path
 from seatrial.entry.session import open_study
 from seatrial.errors import UsageError
 
-__all__ = ["DirectorySource", "Found", "StudySource"]
+__all__ = ["DirectorySource", "Found", "StudySource", "in_object_store"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +80,14 @@ class DirectorySource:
         place, saved = checkpoint_path(standing, trial.metadata.name), trial.status.checkpoint
         if place is None or saved is None:
             raise UsageError(f"{trial.metadata.name} has no checkpoint; name another trial by --trial")
+        if checkpoint_url(standing.study):
+            raise UsageError(in_object_store(place))
         copy_checkpoint(Path(place), target, digest=saved.digest)
+
+
+def in_object_store(place: str) -> str:
+    """Return why a checkpoint is not copied, and who can."""
+    return f"the checkpoint lies in an object store, not on a volume; copy {place} with that store's own program, such as aws s3 cp --recursive"
 
 
 def _runs_now(directory: Path) -> bool:

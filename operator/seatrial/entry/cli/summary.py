@@ -67,7 +67,7 @@ def read_standing(standing: Standing) -> tuple[StudyReason, str]:
     """Return reason and sentence of the study's summary condition; a study that never ran is running from its start."""
     condition = find_condition(standing.status.conditions, "Succeeded")
     if condition is None:
-        return StudyReason.RUNNING, "no trial has started yet"
+        return StudyReason.RUNNING, standing.home.unseen
     return StudyReason(condition.reason), condition.message
 
 
