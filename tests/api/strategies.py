@@ -96,6 +96,10 @@ def _parameters(draw: st.DrawFn) -> list[Tree]:
     return draw(st.permutations(found))
 
 
+def _some_range(parameters: list[Tree]) -> bool:
+    return any(p.get("min") != p.get("max") or len(p.get("choices", [])) > 1 for p in parameters)
+
+
 @st.composite
 def studies(draw: st.DrawFn) -> Tree:
     """Valid studies with every section in use now and then."""
@@ -108,10 +112,27 @@ def studies(draw: st.DrawFn) -> Tree:
     algorithm: Tree = {"name": draw(st.sampled_from(able)), "seed": draw(st.integers(0, 2**31 - 1))}
     if algorithm["name"] == "grid":
         algorithm["grid"] = {"points": draw(st.integers(1, 5))}
+    needed: Tree = {}
+    unwanted: set[str] = set()
+    if TRAITS[algorithm["name"]].continues:
+        unwanted = {"stopping", "steps"}
+        needed = {"steps": {"unit": "epoch", "max": draw(st.integers(12, 100))}}
+    if algorithm["name"] == "pbt":
+        algorithm["pbt"] = draw(
+            st.sampled_from(
+                [
+                    {"populationSize": 4, "readyInterval": 3},
+                    {"quantile": 0.5, "explore": "pb2", "mode": "asynchronous"},
+                    {"selection": "tournament", "quantile": 0.01, "stragglerFactor": 2.5},
+                ]
+            )
+        )
+    if algorithm["name"] == "replay":
+        algorithm["replay"] = {"schedule": [{"untilStep": 3, "parameters": {}}, {"untilStep": 12, "parameters": {}}]}
     container: Tree = {"name": "trainer", "image": "t", "command": ["python", "t.py"], "args": ["$(HP_lr)", "x: y"]}
     spec: Tree = {
         "objectives": objectives,
-        "parameters": draw(_parameters()),
+        "parameters": draw(_parameters() if algorithm["name"] != "pbt" else _parameters().filter(_some_range)),
         "algorithm": algorithm,
         "budget": {"maxTrials": draw(st.integers(1, 200)), "parallelTrials": draw(st.integers(1, 8))},
         "trial": {"template": {"spec": {"containers": [container]}}},
@@ -127,7 +148,8 @@ def studies(draw: st.DrawFn) -> Tree:
         "initialTrials": [{}],
     }
     for name in draw(st.lists(st.sampled_from(sorted(optional)), unique=True)):
-        spec[name] = optional[name]
+        spec |= {} if name in unwanted else {name: optional[name]}
+    spec |= needed
     if draw(st.booleans()):
         spec["trial"] |= {"timeout": draw(_DURATIONS), "retries": 2}
     return {"apiVersion": "seatrial.dev/v1alpha1", "kind": "Study", "metadata": {"name": "s-1"}, "spec": spec}

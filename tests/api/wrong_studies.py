@@ -532,14 +532,14 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
         "unknown algorithm",
         {"spec.algorithm.name": "bayesian"},
         [
-            "spec.algorithm.name is 'bayesian', but must be one of: auto, grid, random, sobol, tpe, gp, cmaes, evolution, nsga2; did you mean gp?",
+            "spec.algorithm.name is 'bayesian', but must be one of: auto, grid, random, sobol, tpe, gp, cmaes, evolution, nsga2, pbt, replay; did you mean gp?",
         ],
     ),
     (
         "misspelt algorithm",
         {"spec.algorithm.name": "tpee"},
         [
-            "spec.algorithm.name is 'tpee', but must be one of: auto, grid, random, sobol, tpe, gp, cmaes, evolution, nsga2; did you mean tpe?",
+            "spec.algorithm.name is 'tpee', but must be one of: auto, grid, random, sobol, tpe, gp, cmaes, evolution, nsga2, pbt, replay; did you mean tpe?",
         ],
     ),
     (
@@ -599,6 +599,89 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
         [
             "spec.algorithm.grid.resolutions[0].parameter is 'optimizer', but its values are listed and all are tried; remove this resolution",
             "spec.algorithm.grid.resolutions[1].parameter is 'lrr', but there is no such parameter; did you mean `lr`?",
+        ],
+    ),
+    (
+        "population without steps",
+        {"spec.algorithm": {"name": "pbt"}, "spec.steps": GONE},
+        [
+            "spec.steps is missing, but algorithm.name is pbt, which judges its members at steps; add steps: {max: …}",
+        ],
+    ),
+    (
+        "population of one that waits beyond the end",
+        {"spec.algorithm": {"name": "pbt", "pbt": {"populationSize": 1, "quantile": 0.6}}},
+        [
+            "spec.algorithm.pbt.populationSize is 1, but must be at least 2; raise it",
+            "spec.algorithm.pbt.quantile is 0.6, but must be at most 0.5; lower it",
+        ],
+    ),
+    (
+        "interval above the last step",
+        {"spec.algorithm": {"name": "pbt", "pbt": {"readyInterval": 28}}},
+        [
+            "spec.algorithm.pbt.readyInterval is 28, but steps.max is 27, so that no member would ever be judged; lower it",
+        ],
+    ),
+    (
+        "quantile of nobody",
+        {"spec.algorithm": {"name": "pbt", "pbt": {"populationSize": 6, "quantile": 0.15}}},
+        [
+            "spec.algorithm.pbt.quantile is 0.15, which selects nobody of 6 members; raise it to 0.167 or more, raise populationSize, or use selection: tournament",
+        ],
+    ),
+    (
+        "what cannot change during training",
+        {
+            "spec.algorithm": {"name": "pbt", "pbt": {"mutable": ["hidden", "lrr", "seed"]}},
+            "spec.parameters.1": {"name": "hidden", "type": "constant", "value": 64},
+        },
+        [
+            "spec.algorithm.pbt.mutable[0] is 'hidden', which has only one value and cannot change; remove it",
+            "spec.algorithm.pbt.mutable[1] is 'lrr', but there is no such parameter; did you mean `lr`?",
+            "spec.algorithm.pbt.mutable[2] is 'seed', but there is no such parameter; known here are: lr, hidden, batchSize, optimizer, momentum",
+        ],
+    ),
+    (
+        "population with nothing to change",
+        {"spec.algorithm": {"name": "pbt"}, "spec.parameters": [{"name": "lr", "type": "constant", "value": 0.1}]},
+        [
+            "spec.parameters have one value each, but pbt changes parameters during training; give one of them a range",
+        ],
+    ),
+    (
+        "population with a stopping rule",
+        {"spec.algorithm": {"name": "pbt"}, "spec.stopping": {"rule": "median"}},
+        [
+            "spec.stopping is set, but algorithm.name is pbt, which replaces bad members itself; remove it",
+        ],
+    ),
+    (
+        "replay of nothing",
+        {"spec.algorithm": {"name": "replay"}},
+        [
+            "spec.algorithm.replay is missing, but algorithm.name is replay; seatrial lineage STUDY --replay FILE writes a study with one",
+        ],
+    ),
+    (
+        "schedule that goes back, beyond the end and out of the space",
+        {
+            "spec.algorithm": {
+                "name": "replay",
+                "replay": {
+                    "schedule": [
+                        {"untilStep": 9, "parameters": {"lr": 0.5}},
+                        {"untilStep": 9, "parameters": {}},
+                        {"untilStep": 30, "parameters": {"drop": 1}},
+                    ]
+                },
+            }
+        },
+        [
+            "spec.algorithm.replay.schedule[0].parameters.lr is 0.5, but must be a number from 1e-05 to 0.1; correct it or the parameter of that name",
+            "spec.algorithm.replay.schedule[1].untilStep is 9, but must be above 9; a schedule goes forward",
+            "spec.algorithm.replay.schedule[2].untilStep is 30, but steps.max is 27; raise that",
+            "spec.algorithm.replay.schedule[2].parameters.drop is no parameter of this study; correct it or the parameter of that name",
         ],
     ),
     (

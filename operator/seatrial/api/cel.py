@@ -108,10 +108,30 @@ _SPEC = (
     ),
     Rule(
         rule=(
-            "has(self.budget.maxTrials) || has(self.budget.maxDuration) || has(self.budget.maxGPUHours) || self.algorithm.name == 'grid' || "
+            "has(self.budget.maxTrials) || has(self.budget.maxDuration) || has(self.budget.maxGPUHours) || self.algorithm.name in ['grid', 'pbt', 'replay'] || "
             "self.objectives.exists(o, has(o.target)) || self.parameters.all(p, p.type != 'float' || has(p.step) || !has(p.min) || !has(p.max) || p.min == p.max)"
         ),
         message="a float without a step has infinitely many values: add budget.maxTrials, budget.maxDuration, budget.maxGPUHours or a target",
+    ),
+    Rule(
+        rule="self.algorithm.name != 'pbt' || has(self.steps)",
+        message="algorithm.name: pbt judges its members at steps; add steps: {max: …}",
+    ),
+    Rule(
+        rule="!has(self.steps) || !has(self.algorithm.pbt) || !has(self.algorithm.pbt.readyInterval) || self.algorithm.pbt.readyInterval <= self.steps.max",
+        message="algorithm.pbt.readyInterval must not be above steps.max: no member would ever be judged",
+    ),
+    Rule(
+        rule="!has(self.stopping) || !(self.algorithm.name in ['pbt', 'replay'])",
+        message="stopping does not go with algorithm.name pbt or replay; remove it",
+    ),
+    Rule(
+        rule="self.algorithm == oldSelf.algorithm || !(self.algorithm.name in ['pbt', 'replay'] || oldSelf.algorithm.name in ['pbt', 'replay'])",
+        message="algorithm cannot be changed when it is pbt or replay: its trials build upon each other; make a new study",
+    ),
+    Rule(
+        rule="self.algorithm.name != 'pbt' || !has(self.steps) || !has(oldSelf.steps) || self.steps.max == oldSelf.steps.max || (has(self.algorithm.pbt) && has(self.algorithm.pbt.readyInterval))",
+        message="steps.max can be changed only when algorithm.pbt.readyInterval is given: without it, it is a tenth of steps.max",
     ),
 )
 
@@ -139,10 +159,19 @@ STUDY_RULES: Mapping[str, Sequence[Rule]] = {
     "spec": _SPEC,
     "spec.parameters[]": _PARAMETER,
     "spec.constraints[]": _CONSTRAINT,
-    "spec.algorithm": _members(Algorithm, "name"),
+    "spec.algorithm": (
+        *_members(Algorithm, "name"),
+        Rule(rule="self.name != 'replay' || has(self.replay)", message="algorithm.name: replay needs replay.schedule"),
+    ),
     "spec.algorithm.evolution": (
         Rule(
             rule="self.tournamentSize <= self.populationSize", message="tournamentSize must not be above populationSize"
+        ),
+    ),
+    "spec.algorithm.pbt": (
+        Rule(
+            rule="self.selection != 'truncation' || double(self.populationSize) * self.quantile + 0.000000001 >= 1.0",
+            message="quantile selects nobody of populationSize members; raise one of them or use selection: tournament",
         ),
     ),
     "spec.budget": (_some_time("maxDuration"),),

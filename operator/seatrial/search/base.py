@@ -151,6 +151,17 @@ class History:
         new = Pending(index=self.next_index, assignment=assignment)
         return History(evaluated=self.evaluated, pending=(*self.pending, new), next_index=self.next_index + 1)
 
+    def with_suggestion(self, suggestion: "Suggestion") -> "History":
+        """Return the history after a suggestion became a trial."""
+        new = Pending(
+            index=self.next_index,
+            assignment=suggestion.assignment,
+            until_step=suggestion.until_step,
+            source=suggestion.source,
+            membership=suggestion.membership,
+        )
+        return History(evaluated=self.evaluated, pending=(*self.pending, new), next_index=self.next_index + 1)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suggestion:

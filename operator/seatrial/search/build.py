@@ -7,15 +7,28 @@ from collections.abc import Sequence
 from typing import get_args
 
 from seatrial.api.algorithm import Algorithm as AlgorithmSpec
+from seatrial.api.algorithm import AlgorithmName, PbtSettings
 from seatrial.api.base import Wire
 from seatrial.api.parameters import Parameter as WireParameter
 from seatrial.api.parameters import ParameterType, Scale
 from seatrial.api.study import StudySpec
 from seatrial.search.algorithms import ALGORITHMS
-from seatrial.search.base import Algorithm, Settings
-from seatrial.search.space import Categorical, Condition, Constant, Float, Int, Ordinal, Parameter, SearchSpace, Value
+from seatrial.search.base import Algorithm, Segment, Settings
+from seatrial.search.population.intervals import default_interval, generations
+from seatrial.search.space import (
+    Assignment,
+    Categorical,
+    Condition,
+    Constant,
+    Float,
+    Int,
+    Ordinal,
+    Parameter,
+    SearchSpace,
+    Value,
+)
 
-__all__ = ["build_algorithm", "build_settings", "build_space"]
+__all__ = ["build_algorithm", "build_settings", "build_space", "initial_assignments", "planned_trials"]
 
 
 def build_space(parameters: Sequence[WireParameter]) -> SearchSpace:
@@ -32,6 +45,7 @@ def build_settings(spec: StudySpec) -> Settings:
     own = _member(spec.algorithm)
     given = own.model_dump() if own else {}
     resolutions = spec.algorithm.grid.resolutions if spec.algorithm.grid else []
+    replay = spec.algorithm.replay
     return Settings(
         seed=spec.algorithm.seed,
         objectives=len(spec.objectives),
@@ -39,7 +53,41 @@ def build_settings(spec: StudySpec) -> Settings:
         max_step=spec.steps.max if spec.steps else None,
         numbers={name: float(value) for name, value in given.items() if isinstance(value, int | float)},
         resolutions={resolution.parameter: resolution.points for resolution in resolutions},
+        words={name: str(value) for name, value in given.items() if isinstance(value, str)},
+        mutable=frozenset(spec.algorithm.pbt.mutable) if spec.algorithm.pbt else frozenset(),
+        initial=initial_assignments(spec),
+        schedule=[
+            Segment(until_step=segment.until_step, assignment=dict(segment.parameters))
+            for segment in (replay.schedule if replay else [])
+        ],
     )
+
+
+def initial_assignments(spec: StudySpec) -> tuple[Assignment, ...]:
+    """Return the points that come before the algorithm's: spec.initialTrials, else the defaults if the author gave any.
+
+    A grid covers its own points in its own order and gets no default; neither does a schedule that is replayed.
+    """
+    given = any(parameter.default is not None for parameter in spec.parameters)
+    if not spec.initial_trials and (not given or spec.algorithm.name in {AlgorithmName.GRID, AlgorithmName.REPLAY}):
+        return ()
+    space = build_space(spec.parameters)
+    return tuple(space.complete(known) for known in spec.initial_trials) or (space.default(),)
+
+
+def planned_trials(spec: StudySpec) -> int | None:
+    """Return how many trials the study's algorithm makes by itself, None when that is for the budget to say.
+
+    A population makes one trial a member and interval; a schedule one a segment. A steps.max that is missing is told elsewhere.
+    """
+    algorithm = spec.algorithm
+    if algorithm.name is AlgorithmName.REPLAY and algorithm.replay:
+        return len(algorithm.replay.schedule)
+    if algorithm.name is not AlgorithmName.PBT or spec.steps is None:
+        return None
+    own = algorithm.pbt or PbtSettings()
+    interval = own.ready_interval or default_interval(spec.steps.max)
+    return own.population_size * generations(spec.steps.max, interval)
 
 
 def build_algorithm(spec: StudySpec, space: SearchSpace) -> Algorithm:
@@ -59,6 +107,8 @@ def _member(algorithm: AlgorithmSpec) -> Wire | None:
         return None
     member: Wire | None = getattr(algorithm, name)
     kind: type[Wire] = next(kind for kind in get_args(field.annotation) if kind is not type(None))
+    if member is None and any(field.is_required() for field in kind.model_fields.values()):
+        return None
     return member or kind()
 
 

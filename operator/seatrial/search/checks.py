@@ -17,6 +17,7 @@ from seatrial.api.rules import Check, find_problems, problem
 from seatrial.api.study import Study
 from seatrial.api.wording import list_words, show, suggest
 from seatrial.errors import Problem
+from seatrial.search import population_checks
 from seatrial.search.algorithms import TRAITS
 from seatrial.search.algorithms.grid import grid_size
 from seatrial.search.build import build_settings, build_space
@@ -108,8 +109,8 @@ def some_limit(study: Study) -> Iterator[Problem]:
     """A study that could go on for ever is told when to end."""
     if study.spec.budget.max_trials is not None or _other_limit(study):
         return
-    if study.spec.algorithm.name is AlgorithmName.GRID:
-        return  # a grid is finite or refused
+    if study.spec.algorithm.name in {AlgorithmName.GRID, AlgorithmName.PBT, AlgorithmName.REPLAY}:
+        return  # they end by themselves or are refused
     space = build_space(study.spec.parameters)
     if space.size is None:
         endless = _first_endless(space)
@@ -127,6 +128,8 @@ def more_trials_than_points(study: Study) -> Iterator[Problem]:
     """Warn of a budget that the space cannot use up."""
     size = build_space(study.spec.parameters).size
     most = study.spec.budget.max_trials
+    if TRAITS[study.spec.algorithm.name.value].continues:
+        return  # an assignment is trained more than once
     if size is not None and most is not None and most > size:
         yield problem(
             "budget.maxTrials", f"is {most}, but the search space has only {size} assignments: the study ends earlier"
@@ -135,6 +138,8 @@ def more_trials_than_points(study: Study) -> Iterator[Problem]:
 
 def repeated_initial_trials(study: Study) -> Iterator[Problem]:
     """Warn of a known-good assignment that is given twice: it is run once."""
+    if TRAITS[study.spec.algorithm.name.value].continues:
+        return  # two members may begin alike
     space = build_space(study.spec.parameters)
     seen: dict[object, int] = {}
     for position, assignment in enumerate(study.spec.initial_trials):
@@ -173,9 +178,17 @@ ALL_CHECKS: tuple[Check, ...] = (
     _check(initial_trials_in_space, "parameters", "initialTrials"),
     _check(finite_grid, "parameters", "algorithm", "budget", "objectives"),
     _check(some_limit, "parameters", "algorithm", "budget", "objectives"),
+    _check(population_checks.population_has_steps, "algorithm", "steps"),
+    _check(population_checks.somebody_is_selected, "algorithm"),
+    _check(population_checks.mutable_parameters, "algorithm", "parameters"),
+    _check(population_checks.something_may_change, "algorithm", "parameters"),
+    _check(population_checks.no_other_stopping, "algorithm", "stopping"),
+    _check(population_checks.schedule_fits, "algorithm", "parameters", "steps"),
 )
 ALL_WARNINGS: tuple[Check, ...] = (
     *STUDY_WARNINGS,
-    _check(more_trials_than_points, "parameters", "budget"),
-    _check(repeated_initial_trials, "parameters", "initialTrials"),
+    _check(more_trials_than_points, "parameters", "budget", "algorithm"),
+    _check(repeated_initial_trials, "parameters", "initialTrials", "algorithm"),
+    _check(population_checks.few_trials, "algorithm", "steps", "budget"),
+    _check(population_checks.many_initial_trials, "algorithm", "initialTrials"),
 )

@@ -26,6 +26,7 @@ class Traits:
         constraints: Whether the search itself makes use of outcome constraints; the choice of the winner always does.
         finite: Whether it needs finitely many points: a step or a resolution for every float.
         learns: Whether its suggestions depend on results.
+        continues: Whether its trials go on from each other's checkpoints: it repeats assignments, and may wait for trials that run.
     """
 
     summary: str
@@ -33,6 +34,7 @@ class Traits:
     constraints: bool = False
     finite: bool = False
     learns: bool = True
+    continues: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ _TABLE: Mapping[str, _Entry] = {
     "cmaes": _Entry("cmaes_search:build_cmaes", traits=Traits(summary="CMA-ES with margin", constraints=True)),
     "evolution": _Entry("evolution:build_evolution", traits=Traits(summary="regularised evolution", constraints=True)),
     "nsga2": _Entry("nsga2:build_nsga2", traits=Traits(summary="genetic algorithm for several objectives", max_objectives=None, constraints=True)),
+    "pbt": _Entry("pbt:build_pbt", traits=Traits(summary="population-based training", constraints=True, continues=True)),
+    "replay": _Entry("replay:build_replay", traits=Traits(summary="one training along a schedule", learns=False, continues=True)),
 }
 # fmt: on
 
