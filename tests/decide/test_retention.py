@@ -173,9 +173,9 @@ def test_what_does_not_fit_a_variable_is_told_of_fewer_trials_and_never_of_fewer
     document = json.loads(text)
     [[first, last]] = document["ended"]
     assert len(text) <= 65_536
-    assert first == 0
-    assert last > 1000
-    assert document["keep"] == [f"{index}/0/step-1000000000" for index in range(last + 1)]
+    assert last == 19_999
+    assert first < 19_000
+    assert document["keep"] == sorted(f"{index}/0/step-1000000000" for index in range(first, 20_000))
 
 
 def test_a_study_without_a_population_has_no_future_parents() -> None:

@@ -2,8 +2,10 @@
 
 import json
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import dedent
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +13,9 @@ import pytest
 import s3fs
 from moto import server
 
+from decide.builders import a_study
 from harness.scripts import ATrial
+from seatrial.entry.session import RunOptions, open_study, run_study
 from seatrial_harness.checkpoints import CheckpointStore, Parent, read_checkpoint, read_parent
 from seatrial_harness.manifest import (
     CheckpointError,
@@ -45,6 +49,14 @@ def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtu
     client = s3fs.S3FileSystem(skip_instance_cache=True, use_listings_cache=False)
     client.mkdir(name)
     return SimpleNamespace(name=name, client=client, env=CREDENTIALS | {"AWS_ENDPOINT_URL": endpoint})
+
+
+class SilentObserver:
+    def on_look(self, *_: object) -> None: ...
+
+    def on_action(self, *_: object) -> None: ...
+
+    def on_note(self, text: str) -> None: ...
 
 
 def a_url(bucket: Any, trial: str = "digits-3") -> str:
@@ -319,3 +331,43 @@ def test_a_place_may_be_any_file_system_that_fsspec_knows() -> None:
     assert place.marks() == [Mark(4, 2)]
     assert place.remove(Mark(4, 2)) > 0
     assert place.marks() == []
+
+
+def test_a_study_of_a_laptop_keeps_its_checkpoints_in_the_store_and_its_trials_remove_what_may_go(
+    tmp_path: Path, bucket: Any
+) -> None:
+    script = """
+        import threading, time
+        import seatrial_harness as seatrial
+        trial = seatrial.start()
+        for epoch in trial.steps(2):
+            trial.report(epoch, loss=trial.x + 1 / epoch)
+            trial.save(epoch=epoch, now=True)
+        for each in threading.enumerate():
+            if each.name == "seatrial-removal":
+                each.join()
+    """
+    (tmp_path / "train.py").write_text(dedent(script))
+    env = [{"name": name, "value": value} for name, value in bucket.env.items()]
+    container = {"name": "main", "command": [sys.executable, "train.py"], "env": env}
+    trial = {
+        "checkpoints": {"url": f"s3://{bucket.name}/lab", "keepBest": 1},
+        "template": {"spec": {"containers": [container]}},
+    }
+    study = a_study(trial=trial, budget={"maxTrials": 5, "parallelTrials": 1}, steps={"unit": "epoch", "max": 2})
+
+    run_study(study, RunOptions(directory=tmp_path / "state", workdir=tmp_path), SilentObserver())
+
+    opened = open_study(tmp_path / "state")
+    place = open_place(f"s3://{bucket.name}/lab/s/s-0")
+    found = {name: marks for name, marks in place.survey().items() if marks}
+    assert opened.study.status is not None
+    assert opened.study.status.best is not None
+    assert opened.study.status.trials.completed == 5
+    best = opened.study.status.best
+    assert best.checkpoint == "0/step-2"
+    assert read_checkpoint(f"s3://{bucket.name}/lab/s/{best.trial}/{best.checkpoint}").step == 2
+    # Each trial is told what may go of those that ended before it; nobody comes after the last one.
+    assert sum(trial.status.freed_bytes for trial in opened.trials) > 0
+    assert found.keys() <= {best.trial, "s-3", "s-4"}
+    assert found[best.trial][0] == Mark(2, 0)

@@ -67,16 +67,16 @@ class Needed:
     def to_wire(self) -> str | None:
         """Return the value of ``SEATRIAL_CHECKPOINTS_NEEDED``; None when nothing may go.
 
-        A value that would be too long for a variable leaves the latest trials out: they are told of another time.
+        A value that would be too long for a variable leaves the earliest trials out: attempts that started before were told of them.
         """
         ended = sorted(self.ended)
         while ended:
-            last = ended[-1]
-            keep = [ref.path for ref in sorted(self.keep) if ref.trial <= last]
+            first = ended[0]
+            keep = [ref.path for ref in sorted(self.keep) if ref.trial >= first]
             text = json.dumps({"ended": _ranges(ended), "keep": keep}, separators=(",", ":"))
             if len(text) <= _WIRE_LIMIT:
                 return text
-            ended = ended[: len(ended) // 2]
+            ended = ended[(len(ended) + 1) // 2 :]
         return None
 
 
