@@ -35,6 +35,7 @@ class Checkpoint:
         digest: ``sha256:`` and the digest over the files.
         path: The folder of its files on this machine: where it lies, or a copy of what an object store holds.
         inherited: Whether it is another trial's, given as the parent to start from.
+        reports: What its trial had reported by then; None where that is not known.
     """
 
     step: int
@@ -42,6 +43,7 @@ class Checkpoint:
     digest: str
     path: Path
     inherited: bool = False
+    reports: Mapping[str, object] | None = None
 
     @property
     def mark(self) -> Mark:
@@ -97,13 +99,20 @@ class CheckpointStore:
             self._swept = True
         return self._place.stage(Mark(step, self._attempt))
 
-    def commit(self, folder: Path, step: int, known: Mapping[str, str] | None = None) -> Checkpoint:
+    def commit(
+        self,
+        folder: Path,
+        step: int,
+        known: Mapping[str, str] | None = None,
+        reports: Mapping[str, object] | None = None,
+    ) -> Checkpoint:
         """Seal a folder of :meth:`begin` and put it in place.
 
         Args:
             folder: With its files.
             step: Training progress.
             known: Hexadecimal SHA-256 by relative path of files that were hashed while they were written.
+            reports: What was reported until now.
 
         Raises:
             OSError: If anything cannot be written; nothing is left that a reader would take for a checkpoint.
@@ -116,7 +125,7 @@ class CheckpointStore:
             if name != "manifest.json":
                 digest = known.get(name) or digest_file(path)
                 entries.append(Entry(path=name, size=path.stat().st_size, sha256=digest))
-        manifest = build_manifest(Mark(step, self._attempt), entries, round(self._clock(), 3))
+        manifest = build_manifest(Mark(step, self._attempt), entries, round(self._clock(), 3), reports)
         path = self._place.put(folder, manifest)
         self._saved = Mark(step, self._attempt)
         return _checkpoint(manifest, path)
@@ -257,6 +266,7 @@ def _checkpoint(manifest: Manifest, folder: Path, attempt: int | None = None) ->
         attempt=manifest.attempt if attempt is None else attempt,
         digest=manifest.digest,
         path=folder,
+        reports=manifest.reports,
     )
 
 

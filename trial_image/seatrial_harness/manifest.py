@@ -6,7 +6,7 @@ Pure. Must not know where checkpoints lie, nor what the files mean.
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -95,6 +95,7 @@ class Manifest:
         digest: ``sha256:`` and the digest over the files, see :func:`checkpoint_digest`.
         time: When it was sealed, unix time in seconds.
         part: Folder beside the manifest that holds the files; empty where they lie beside it themselves.
+        reports: What the trial had reported by then, as :meth:`Record.to_plain` writes it.
     """
 
     step: int
@@ -103,6 +104,7 @@ class Manifest:
     files: tuple[Entry, ...]
     time: float
     part: str = ""
+    reports: Mapping[str, object] | None = None
 
     @property
     def size(self) -> int:
@@ -112,9 +114,17 @@ class Manifest:
     def to_json(self) -> bytes:
         """Return the content of ``manifest.json``."""
         files = [{"path": entry.path, "bytes": entry.size, "sha256": entry.sha256} for entry in self.files]
-        document = {"v": 1, "attempt": self.attempt, "step": self.step, "digest": self.digest, "files": files}
+        document: dict[str, object] = {
+            "v": 1,
+            "attempt": self.attempt,
+            "step": self.step,
+            "digest": self.digest,
+            "files": files,
+        }
         if self.part:
             document["part"] = self.part
+        if self.reports is not None:
+            document["reports"] = self.reports
         return json.dumps(document | {"time": self.time}, indent=1).encode()
 
 
@@ -127,11 +137,13 @@ def checkpoint_digest(digests: Iterable[tuple[str, str]]) -> str:
     return "sha256:" + hashlib.sha256(b"".join(lines)).hexdigest()
 
 
-def build_manifest(mark: Mark, files: Iterable[Entry], time: float) -> Manifest:
+def build_manifest(
+    mark: Mark, files: Iterable[Entry], time: float, reports: Mapping[str, object] | None = None
+) -> Manifest:
     """Return the manifest that seals *files*."""
     entries = tuple(sorted(files, key=lambda entry: entry.path))
     digest = checkpoint_digest((entry.path, entry.sha256) for entry in entries)
-    return Manifest(step=mark.step, attempt=mark.attempt, digest=digest, files=entries, time=time)
+    return Manifest(step=mark.step, attempt=mark.attempt, digest=digest, files=entries, time=time, reports=reports)
 
 
 def parse_manifest(content: bytes, where: object) -> Manifest:
@@ -157,6 +169,7 @@ def parse_manifest(content: bytes, where: object) -> Manifest:
             files=files,
             time=float(document.get("time", 0)),
             part=str(document.get("part", "")),
+            reports=_object(document.get("reports")),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"the checkpoint {where} has no readable {MANIFEST}: {error}") from error
@@ -179,6 +192,10 @@ def check_step(manifest: Manifest, mark: Mark, where: object) -> None:
     """
     if manifest.step != mark.step:
         raise CheckpointError(f"the checkpoint {where} has a {MANIFEST} of step {manifest.step}")
+
+
+def _object(written: object) -> Mapping[str, object] | None:
+    return written if isinstance(written, dict) else None
 
 
 def _check_inside(name: str, where: object) -> None:

@@ -23,6 +23,7 @@ class Status(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     STOPPED = "stopped"
+    PAUSED = "paused"
     DIVERGED = "diverged"
     INFEASIBLE = "infeasible"
 

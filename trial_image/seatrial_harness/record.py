@@ -15,6 +15,7 @@ METRICS_LIMIT = 1000
 """Most different metric names; a name made of the step would otherwise grow for ever."""
 
 _RUNG_VALUES_LIMIT = 4096
+_METRICS_SAVED = 64
 
 
 class Tally:
@@ -39,6 +40,23 @@ class Tally:
         if value > self.max and value != math.inf:
             self.max = value
             self.max_step = step
+
+    def to_plain(self) -> list[float]:
+        """Return the six numbers in the order of :meth:`from_plain`."""
+        return [self.last, self.last_step, self.min, self.min_step, self.max, self.max_step]
+
+    @classmethod
+    def from_plain(cls, numbers: Iterable[float]) -> "Tally":
+        """Return the tally of which :meth:`to_plain` gave the numbers.
+
+        Raises:
+            ValueError: If they are not six.
+        """
+        last, last_step, low, low_step, high, high_step = numbers
+        tally = cls()
+        tally.last, tally.min, tally.max = float(last), float(low), float(high)
+        tally.last_step, tally.min_step, tally.max_step = int(last_step), int(low_step), int(high_step)
+        return tally
 
 
 class Curve:
@@ -112,6 +130,38 @@ class Record:
     def resume_at(self, step: int) -> None:
         """Say that training goes on after *step*."""
         self.base = step
+
+    def to_plain(self) -> dict[str, object]:
+        """Return what a later attempt that goes on from here has to know, as JSON can hold it."""
+        names = [*self.objectives, *(name for name in self.tallies if name not in self.objectives)]
+        kept = [name for name in names if name in self.tallies][:_METRICS_SAVED]
+        curve = self.curve
+        return {
+            "step": self.step,
+            "metrics": {name: self.tallies[name].to_plain() for name in kept},
+            "curve": [] if curve is None else [[curve.metric, step, value] for step, value in curve.points()],
+        }
+
+    def restore(self, plain: Mapping[str, object]) -> None:
+        """Put back what :meth:`to_plain` gave to an earlier attempt; what this one reports comes on top.
+
+        Something that is not of that form changes nothing.
+        """
+        try:
+            step, metrics, curve = plain["step"], plain["metrics"], plain["curve"]
+            tallies = {str(name): Tally.from_plain(numbers) for name, numbers in metrics.items()}  # type: ignore[attr-defined]
+            points = [(str(metric), int(at), float(value)) for metric, at, value in curve]  # type: ignore[attr-defined]
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return
+        if self.step is not None or not isinstance(step, int):
+            return
+        self.step, self.tallies = step, tallies
+        for metric, at, value in points:
+            self._begin_curve(metric)
+            if self.curve is not None and self.curve.metric == metric:
+                self.curve.add(at, value)
+                if at in self.rungs:
+                    self.rung_values[metric, at] = value
 
     def add(self, step: int, values: Mapping[str, float], now: float) -> bool:
         """Take one report.

@@ -28,7 +28,8 @@ class Reporter:
     """The reports of one trial."""
 
     def __init__(self, surroundings: Surroundings, notices: Notices, *, quiet: bool) -> None:
-        self.record = Record(surroundings.objectives, surroundings.rungs)
+        ends = {surroundings.until_step} if surroundings.until_step is not None else set[int]()
+        self.record = Record(surroundings.objectives, surroundings.rungs | ends)
         self.quiet = quiet
         self._notices = notices
         self._prints = surroundings.alone
@@ -102,6 +103,12 @@ class Reporter:
         if self._observations is not None:
             with self._guarded():
                 self._observations.flush()
+
+    def seal(self) -> dict[str, object]:
+        """Write what is buffered, and return what was reported until now."""
+        self.write()
+        with self.lock:
+            return self.record.to_plain()
 
     def close(self) -> None:
         """Write the rest and stop serving."""

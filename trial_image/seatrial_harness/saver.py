@@ -55,13 +55,20 @@ class Saver:
     """
 
     def __init__(
-        self, surroundings: Surroundings, notices: Notices, *, quiet: bool, before: Callable[[], None]
+        self,
+        surroundings: Surroundings,
+        notices: Notices,
+        *,
+        quiet: bool,
+        before: Callable[[], Mapping[str, object]],
     ) -> None:
         address = surroundings.checkpoint_dir
         self._store = CheckpointStore(open_place(address), surroundings.attempt, time.time) if address else None
         self._parent = surroundings.parent
         self._study, self._needed = surroundings.study, surroundings.checkpoints_needed
-        self._rungs = surroundings.rungs
+        # Where the attempt is to end its state has to be there, for whatever follows.
+        ends = {surroundings.until_step} if surroundings.until_step is not None else set[int]()
+        self._rungs = surroundings.rungs | ends
         self._notices = notices
         self._before = before
         self._rehearsed = False
@@ -198,9 +205,9 @@ class Saver:
 
     def _commit(self, store: CheckpointStore, folder: Path, step: int, keep: int) -> None:
         # A checkpoint of step n must not be younger than the reports up to n.
-        self._before()
+        reports = self._before()
         try:
-            self.newest = store.commit(folder, step, self._known)
+            self.newest = store.commit(folder, step, self._known, reports)
         except OSError as error:
             store.discard(folder)
             self._tell(step, error)

@@ -29,6 +29,7 @@ class Surroundings:
     assignment: tuple[tuple[str, Value], ...] = ()
     objectives: tuple[str, ...] = ()
     max_step: int | None = None
+    until_step: int | None = None
     step_unit: str = "step"
     rungs: frozenset[int] = frozenset()
     checkpoint_dir: str | None = None
@@ -54,7 +55,7 @@ def read_surroundings(environment: Mapping[str, str]) -> Surroundings:
     Raises:
         ValueError: If a variable is not what docs/wire.md says; names the variable, its value and the rule.
     """
-    max_step = environment.get(wire.MAX_STEP, "")
+    max_step, until_step = environment.get(wire.MAX_STEP, ""), environment.get(wire.UNTIL_STEP, "")
     return Surroundings(
         study=environment.get(wire.STUDY, ""),
         trial=environment.get(wire.TRIAL, ""),
@@ -64,6 +65,7 @@ def read_surroundings(environment: Mapping[str, str]) -> Surroundings:
         assignment=_assignment(environment),
         objectives=_objectives(environment),
         max_step=_integer(environment, wire.MAX_STEP) if max_step else None,
+        until_step=_integer(environment, wire.UNTIL_STEP) if until_step else None,
         step_unit=environment.get(wire.STEP_UNIT) or "step",
         rungs=_rungs(environment),
         checkpoint_dir=_place(environment, wire.CHECKPOINT_DIR),

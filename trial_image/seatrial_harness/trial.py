@@ -26,6 +26,8 @@ from seatrial_harness.verdict import Verdict, judge_end, judge_failure
 
 __all__ = ["Trial"]
 
+_NEVER = 1 << 60
+
 
 class Trial:
     """Parameters, reports, checkpoints and the end of one training; made by :func:`seatrial_harness.start`.
@@ -39,6 +41,7 @@ class Trial:
         name: Name of the trial, empty when run alone.
         attempt: How often this trial was started before.
         max_step: The study's last step, None without one.
+        until_step: Step at which this attempt ends, to go on later or not; None for a full training.
         alone: Whether the script runs without Seatrial.
     """
 
@@ -51,14 +54,17 @@ class Trial:
         self.name = surroundings.trial
         self.attempt = surroundings.attempt
         self.max_step = surroundings.max_step
+        self.until_step = surroundings.until_step
         self.alone = surroundings.alone
         self._termination_path = surroundings.termination_path
         self._stop_path = surroundings.stop_path
         self._notices = notices
         self._quiet = quiet
         self._reporter = Reporter(surroundings, notices, quiet=quiet)
-        self._saver = Saver(surroundings, notices, quiet=quiet, before=self._reporter.write)
+        self._saver = Saver(surroundings, notices, quiet=quiet, before=self._reporter.seal)
         self._position: int | None = None
+        self._until = _NEVER if self.until_step is None else self.until_step
+        self._due = False
         self._asked = self._in_loop = self._done = self._stop_seen = self._finished = False
         self._signals = 0
         self._next_look = 0.0
@@ -89,6 +95,9 @@ class Trial:
         if last is None:
             raise ValueError("steps() needs a number, or spec.steps.max in the study: for epoch in trial.steps(20)")
         restored = self._saver.restored
+        if restored is not None and restored.step >= self._until and not restored.inherited:
+            # An earlier attempt came so far, and its end was lost.
+            self._due = True
         return self._steps(restored.step + 1 if restored else 1, last)
 
     def _steps(self, first: int, last: int) -> Iterator[int]:
@@ -107,12 +116,15 @@ class Trial:
             self._saver.settle()
 
     def should_stop(self) -> bool:
-        """Return whether the study, or SIGTERM, asks this trial to end now: save a checkpoint and leave the loop."""
+        """Return whether the study, or SIGTERM, asks this trial to end now: save a checkpoint and leave the loop.
+
+        So does the report of the last step of this attempt, :attr:`until_step`.
+        """
         self._asked = True
         self._reporter.write_if_due()
-        if not self._stop_seen:
+        if not self._stop_seen and not self._due:
             self._stop_seen = self._signals > 0 or self._stop_file_exists()
-        return self._stop_seen
+        return self._stop_seen or self._due
 
     def _stop_file_exists(self) -> bool:
         now = time.perf_counter()
@@ -135,7 +147,10 @@ class Trial:
             TypeError: If a value is no number; names metric and value.
             ValueError: If there is no step, it is negative, or a name is not allowed.
         """
-        self._reporter.report(self._step_of(step), metrics)
+        step = self._step_of(step)
+        self._reporter.report(step, metrics)
+        if step >= self._until:
+            self._due = True
 
     def _step_of(self, step: object) -> int:
         if type(step) is not int:
@@ -188,8 +203,7 @@ class Trial:
             CheckpointError: If the trial is to start from a parent's checkpoint that is not whole.
         """
         checkpoint = self._saver.latest()
-        if checkpoint is not None:
-            self._reporter.record.resume_at(checkpoint.step)
+        self._resume()
         return checkpoint
 
     def load(self, *, weights_only: bool = True, map_location: object = "cpu") -> Restored | None:
@@ -203,9 +217,17 @@ class Trial:
             CheckpointError: If the trial is to start from a parent's checkpoint that is not whole, or torch refuses it.
         """
         state = self._saver.load(weights_only=weights_only, map_location=map_location)
-        if state is not None:
-            self._reporter.record.resume_at(state.step)
+        self._resume()
         return state
+
+    def _resume(self) -> None:
+        """Count from the checkpoint on, and know what was reported before it: a curve is one, over all attempts."""
+        restored = self._saver.restored
+        if restored is None:
+            return
+        self._reporter.record.resume_at(restored.step)
+        if restored.reports is not None and not restored.inherited:
+            self._reporter.record.restore(restored.reports)
 
     def reapply(self, optimizer: Any, **values: Any) -> None:  # noqa: ANN401  (a torch optimizer)
         """Set hyperparameters in an optimizer's param groups after its state was loaded from another trial's checkpoint.
@@ -325,7 +347,7 @@ class Trial:
             self.max_step is not None and record.step is not None and record.step >= self.max_step
         )
         told = "SIGTERM" if self._signals else "told to stop" if self._stop_seen else ""
-        return judge_end(record, told=told, complete=complete)
+        return judge_end(record, told=told, complete=complete, paused=self._due)
 
 
 def _to_step(step: object) -> int:

@@ -35,18 +35,21 @@ def judge_failure(failure: BaseException) -> Verdict:
     return Verdict(status=Status.FAILED, text=describe_failure(failure))
 
 
-def judge_end(record: Record, *, told: str, complete: bool) -> Verdict:
+def judge_end(record: Record, *, told: str, complete: bool, paused: bool = False) -> Verdict:
     """Return what an end without an exception means.
 
     Args:
         record: All reports.
         told: Who told the script to stop; empty when nobody did.
         complete: Whether all steps were trained nevertheless.
+        paused: Whether the step was reached at which this attempt is to end.
     """
     diverged = record.diverged()
     if diverged:
         values = ", ".join(f"{name} is {record.tallies[name].last}" for name in diverged)
         return Verdict(status=Status.DIVERGED, text=f"{values} at step {record.step}")
+    if paused and not complete:
+        return Verdict(status=Status.PAUSED)
     if told and not complete:
         return Verdict(status=Status.STOPPED, text=told)
     missing = record.missing()

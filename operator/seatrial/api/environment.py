@@ -57,7 +57,13 @@ def write_value(value: bool | int | float | str) -> str:
 
 
 def build_environment(
-    study: Study, trial: Trial, attempt: int, paths: TrialPaths, *, rungs: Sequence[int] = ()
+    study: Study,
+    trial: Trial,
+    attempt: int,
+    paths: TrialPaths,
+    *,
+    rungs: Sequence[int] = (),
+    until_step: int | None = None,
 ) -> dict[str, str]:
     """Return the variables of one attempt, in the order in which they are to be declared.
 
@@ -67,6 +73,7 @@ def build_environment(
         attempt: Number of the attempt, from 0.
         paths: Where the trial finds and leaves things.
         rungs: Steps whose values must be exact.
+        until_step: Step at which the attempt saves a checkpoint and ends; None for a full training.
     """
     spec = study.spec
     objectives = [{"metric": o.metric, "goal": o.goal.value} for o in spec.objectives]
@@ -85,6 +92,7 @@ def build_environment(
         wire.TERMINATION_PATH: paths.termination,
         wire.CHECKPOINTS_NEEDED: paths.needed if root else None,
         wire.MAX_STEP: str(spec.steps.max) if spec.steps else None,
+        wire.UNTIL_STEP: None if until_step is None else str(until_step),
         wire.STEP_UNIT: spec.steps.unit if spec.steps else None,
         wire.RUNGS: json.dumps(list(rungs)) if rungs else None,
         wire.PARENT_CHECKPOINT: f"{root}/{parent.trial}" if root and parent else None,

@@ -57,6 +57,12 @@ class TrialSpec(Wire):
     seed: int = Field(ge=0, le=2_147_483_647, description="Seed for the training itself.")
     origin: Origin = Field(description="Where the assignment comes from.")
     parent: Parent | None = Field(default=None, description="Checkpoint to start from.")
+    until_step: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000_000,
+        description="Step at which this trial is complete, with a checkpoint: a part of a training. Default: steps.max.",
+    )
     reuse_of: str | None = Field(
         default=None,
         max_length=63,
@@ -163,6 +169,9 @@ class TrialStatus(Wire):
         default=0, ge=0, description="What its attempts removed of checkpoints that nothing needs any more, in bytes."
     )
     run_seconds: float = Field(default=0.0, ge=0, description="Seconds that its attempts ran.")
+    steps_trained: int = Field(
+        default=0, ge=0, description="Steps that its attempts trained, all together; steps of a parent do not count."
+    )
     progress: str = Field(
         default="", max_length=32, description="Last step of the steps of a full training, for people: 11/27."
     )

@@ -22,6 +22,7 @@ class ReportStatus(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     STOPPED = "stopped"
+    PAUSED = "paused"
     DIVERGED = "diverged"
     INFEASIBLE = "infeasible"
 
@@ -55,6 +56,7 @@ class Report:
         reason: One word for machines that explains a failure; empty when it said none.
         curve: (step, value) of the first objective, thinned.
         freed_bytes: What the attempt removed of checkpoints that nothing needs.
+        steps_trained: Steps of this attempt, without those before the checkpoint that it started from.
     """
 
     status: ReportStatus | None = None
@@ -64,6 +66,7 @@ class Report:
     curve: tuple[tuple[int, float], ...] = ()
     checkpoint: SavedCheckpoint | None = None
     freed_bytes: int = 0
+    steps_trained: int | None = None
     message: str = ""
 
 

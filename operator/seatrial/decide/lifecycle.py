@@ -137,7 +137,7 @@ def status_requeued(trial: Trial, action: RequeueTrial, seen: Seen, now: datetim
         node=seen.attempt.node if seen.attempt else "",
         step=_reached(seen),
     )
-    status = _timed(trial.status, seen.attempt, now)
+    status = _used(trial, seen, trial.status, now)
     conditions = [condition for condition in status.conditions if condition.type != "Stopping"]
     status = status.model_copy(
         update={
@@ -200,7 +200,7 @@ def status_finished(
     trial: Trial, action: FinishTrial, spec: StudySpec, seen: Seen, rungs: Sequence[int], now: datetime
 ) -> TrialStatus:
     """Return the status of a trial that is over."""
-    status = _timed(_with_attempt(trial.status, seen), seen.attempt, now)
+    status = _used(trial, seen, _with_attempt(trial.status, seen), now)
     finished = seen.attempt.finished_at if seen.attempt else None
     observation = build_observation(spec, seen, rungs) or status.observation
     status = status.model_copy(
@@ -318,6 +318,23 @@ def _with_attempt(status: TrialStatus, seen: Seen) -> TrialStatus:
 def _checkpoint(attempt: Attempt | None) -> Checkpoint | None:
     saved = attempt.report.checkpoint if attempt and attempt.report else None
     return None if saved is None else Checkpoint(step=saved.step, digest=saved.digest, path=saved.path)
+
+
+def _used(trial: Trial, seen: Seen, status: TrialStatus, now: datetime) -> TrialStatus:
+    """Add what the attempt has used: time, GPUs, steps."""
+    timed = _timed(status, seen.attempt, now)
+    return timed.model_copy(update={"steps_trained": status.steps_trained + _steps_of(trial, seen)})
+
+
+def _steps_of(trial: Trial, seen: Seen) -> int:
+    """Return how many steps an attempt trained; of one that did not say, those that it reported beyond its checkpoint."""
+    report = seen.attempt.report if seen.attempt else None
+    if report is not None and report.steps_trained is not None:
+        return report.steps_trained
+    steps = [curve.step for curve in (seen.curves or {}).values() if curve.step is not None]
+    steps += [report.step] if report is not None and report.step is not None else []
+    origin = trial.status.checkpoint or trial.spec.parent
+    return max(0, max(steps, default=0) - (origin.step if origin else 0))
 
 
 def _timed(status: TrialStatus, attempt: Attempt | None, now: datetime) -> TrialStatus:

@@ -7,6 +7,7 @@ what happened                   outcome         note
 ==============================  ==============  =====================================================
 we stopped it                   by StopReason   a trial that was done before it noticed is Completed
 says infeasible or diverged     that            told to the search as bad, never retried
+says paused at its last step    Completed       that is spec.untilStep of the trial, however the attempt ended
 gone, evicted, lost             retry, Failed   Completed if it had said that it is done, or had trained in full
 a rule of retryPolicy matches   by its action
 OOMKilled                       Infeasible      told to the search as bad, never retried
@@ -50,6 +51,8 @@ def settle(trial: TrialSnapshot, attempt: Attempt, spec: StudySpec, limits: Limi
         return _after_stop(trial, attempt, trial.stop)
     if (verdict := _by_its_own_word(trial, attempt)) is not None:
         return verdict
+    if _says(attempt) is ReportStatus.PAUSED:
+        return _after_pause(trial, attempt, spec)
     if attempt.phase is Phase.LOST or attempt.infrastructure:
         return _after_disruption(trial, attempt, spec)
     if (ruled := _by_rule(trial, attempt, spec)) is not None:
@@ -132,6 +135,20 @@ def _by_its_own_word(trial: TrialSnapshot, attempt: Attempt) -> FinishTrial | No
     return None
 
 
+def _is_through(trial: TrialSnapshot, attempt: Attempt) -> bool:
+    """Whether it says that it is done: at the end of the training, or at the step at which this trial is complete."""
+    if _says(attempt) is ReportStatus.PAUSED:
+        return trial.until_step is not None and (trial.step or 0) >= trial.until_step
+    return _says(attempt) is ReportStatus.SUCCEEDED
+
+
+def _after_pause(trial: TrialSnapshot, attempt: Attempt, spec: StudySpec) -> FinishTrial | RequeueTrial:
+    """Judge an attempt that ended at the step until which it was to train."""
+    if not trial.complete or _is_through(trial, attempt):
+        return _after_success(trial, attempt, spec)
+    return _after_loss(trial, "PausedUnasked", f"it ended at step {trial.step} by itself, although nobody asked it to")
+
+
 def _after_disruption(trial: TrialSnapshot, attempt: Attempt, spec: StudySpec) -> FinishTrial | RequeueTrial:
     if _says(attempt) is ReportStatus.SUCCEEDED and trial.complete:
         return _finish(trial, TrialReason.COMPLETED, "Completed", "was done before its attempt was lost")
@@ -169,7 +186,7 @@ def _by_rule(trial: TrialSnapshot, attempt: Attempt, spec: StudySpec) -> FinishT
 
 def _after_stop(trial: TrialSnapshot, attempt: Attempt, stop: StopReason) -> FinishTrial | RequeueTrial:
     # Whatever its exit code: the signal that we sent may have come between its last word and its end.
-    if _says(attempt) is ReportStatus.SUCCEEDED and trial.complete and stop is not StopReason.DIVERGED:
+    if _is_through(trial, attempt) and trial.complete and stop is not StopReason.DIVERGED:
         return _finish(trial, TrialReason.COMPLETED, "Completed", "was done before it could be stopped")
     outcome = stop.outcome
     if outcome is None:

@@ -232,8 +232,8 @@ def _stop_hopeless(draft: _Draft, standings: Standings | None) -> None:
 
 def _has_trained(study: StudySnapshot, trial: TrialSnapshot) -> bool:
     """Whether it has reached the last step: there is nothing left to save by stopping it."""
-    steps = study.spec.steps
-    return steps is not None and trial.step is not None and trial.step >= steps.max
+    ends = [end for end in (study.spec.steps.max if study.spec.steps else None, trial.until_step) if end is not None]
+    return bool(ends) and trial.step is not None and trial.step >= min(ends)
 
 
 def _apply_rule(draft: _Draft, rule: Rule, trial: TrialSnapshot, cohort: Cohort) -> None:

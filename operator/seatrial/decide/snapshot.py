@@ -66,6 +66,7 @@ class TrialSnapshot:
         excluded: Nodes on which no trial of the study is to be placed again.
         not_before: Its next attempt starts no earlier than this; None for at once.
         seed: For the training, and for chance in its back-off.
+        until_step: Step at which it is complete; None for a full training.
         rung: Highest rung at which it was judged and went on.
         stop: Why it is being stopped, while it is.
         live: Its current attempt, None when there is none.
@@ -95,6 +96,7 @@ class TrialSnapshot:
     excluded: tuple[str, ...] = ()
     not_before: datetime | None = None
     seed: int = 0
+    until_step: int | None = None
 
     @property
     def terminal(self) -> bool:
@@ -370,6 +372,7 @@ def build_trial(spec: StudySpec, trial: Trial) -> TrialSnapshot:
         excluded=tuple(status.excluded_nodes),
         not_before=parse_time(status.retry_time) if status.retry_time else None,
         seed=trial.spec.seed,
+        until_step=trial.spec.until_step,
         rung=status.rung,
         stop=StopReason(stopping.reason) if stopping and stopping.status == "True" else None,
         stop_message=stopping.message if stopping else "",

@@ -16,6 +16,7 @@ from seatrial.api.base import to_seconds
 from seatrial.api.environment import TrialPaths, build_environment, checkpoint_url, select_container
 from seatrial.api.study import Study
 from seatrial.api.trial import Trial
+from seatrial.decide.fidelity import until_step
 
 __all__ = ["BACKSTOP_SECONDS", "build_pod", "find_metrics_port", "training_container"]
 
@@ -66,7 +67,8 @@ def build_pod(
         termination=container["terminationMessagePath"],
         metrics_port=port,
     )
-    variables = build_environment(study, trial, attempt, paths, rungs=rungs)
+    until = until_step(study.spec, trial)
+    variables = build_environment(study, trial, attempt, paths, rungs=rungs, until_step=until)
     container["env"] = _declare(variables) + list(container.get("env") or ())
     add_security_defaults(spec)
     exclude_nodes(spec, trial.status.excluded_nodes)

@@ -12,6 +12,7 @@ from seatrial.adapters.local.resources import Share
 from seatrial.adapters.local.variables import ImaginaryPod, read_environment
 from seatrial.api import wire
 from seatrial.api.environment import TrialPaths, build_environment, checkpoint_url, expand
+from seatrial.decide.fidelity import until_step
 
 __all__ = ["Surroundings", "build_command", "build_inherited", "build_variables"]
 
@@ -55,7 +56,9 @@ def build_variables(
         observations=str(files.observations),
         stop=str(files.stop),
     )
-    return read_environment(pod, build_environment(pod.study, pod.trial, pod.attempt, paths, rungs=rungs))
+    until = until_step(pod.study.spec, pod.trial)
+    given = build_environment(pod.study, pod.trial, pod.attempt, paths, rungs=rungs, until_step=until)
+    return read_environment(pod, given)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -92,6 +92,7 @@ def _full(document: Mapping[str, object]) -> tuple[Report | None, str]:
         curve=_curve(document.get("curve")),
         checkpoint=_checkpoint(document.get("checkpoint")),
         freed_bytes=max(0, _integer(document.get("freedBytes")) or 0),
+        steps_trained=_count(document.get("stepsTrained")),
         message=clean_text(message) if isinstance(message, str) else "",
     )
     return report, "; ".join(notes)
@@ -138,6 +139,11 @@ def _checkpoint(written: object) -> SavedCheckpoint | None:
     if step is None or step < 0 or not isinstance(digest, str) or not isinstance(path, str):
         return None
     return SavedCheckpoint(step=step, digest=clean_text(digest)[:80], path=clean_text(path)[:1024])
+
+
+def _count(written: object) -> int | None:
+    number = _integer(written)
+    return None if number is None or number < 0 else number
 
 
 def _number(written: object) -> float | None:
