@@ -110,6 +110,7 @@ class AskDesk:
         self._seats: list[_Seat] = []
         # The one used last comes first, so that the others may become idle and leave.
         self._free: asyncio.LifoQueue[_Seat] = asyncio.LifoQueue()
+        self._leaving: set[asyncio.Task[None]] = set()
         self._grow()
 
     @property
@@ -159,6 +160,7 @@ class AskDesk:
             if seat.retirement is not None:
                 seat.retirement.cancel()
             await self._kill(seat)
+        await asyncio.gather(*self._leaving, return_exceptions=True)
 
     def _describe(self, error: BaseException) -> BaseException:
         if isinstance(error, TimeoutError):
@@ -192,11 +194,13 @@ class AskDesk:
         self._free.put_nowait(seat)
 
     def _retire(self, seat: _Seat) -> None:
-        """End an idle process: it leaves when there is nothing more to read."""
-        if seat.process is not None and seat.process.stdin is not None:
-            seat.process.stdin.close()
-        seat.process, seat.retirement = None, None
+        """Let an idle process go: it leaves when there is nothing more to read."""
+        process, seat.process, seat.retirement = seat.process, None, None
         seat.sent.clear()
+        if process is not None:
+            task = asyncio.ensure_future(_see_off(process))
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
 
     async def _kill(self, seat: _Seat) -> None:
         process, seat.process = seat.process, None
@@ -206,8 +210,7 @@ class AskDesk:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
-        # Its pipes are closed with it, which a mere wait does not wait for.
-        await process.communicate()
+        await _see_off(process)
 
     # ---- talking -----------------------------------------------------------------------------------------------------
 
@@ -244,6 +247,12 @@ class AskDesk:
             stdout=asyncio.subprocess.PIPE,
             env=dict(os.environ),
         )
+
+
+async def _see_off(process: asyncio.subprocess.Process) -> None:
+    """Wait until a process is gone and its pipes are closed, which a mere wait does not wait for."""
+    with contextlib.suppress(OSError):
+        await process.communicate()
 
 
 def _build_question(
