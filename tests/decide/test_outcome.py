@@ -118,7 +118,7 @@ T, R, S = TrialReason, ReportStatus, StopReason
             id="no retries left",
         ),
         pytest.param(
-            {"report": said(R.FAILED, "ValueError: lr"), "trial": {"failures": 2}},
+            {"report": said(R.FAILED, "ValueError: lr"), "trial": {"failures": 2}, "reason": "Completed"},
             finished(T.FAILED, "Error", "ValueError: lr"),
             id="says failed at exit code 0",
         ),

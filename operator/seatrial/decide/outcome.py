@@ -218,7 +218,8 @@ def _after_loss(trial: TrialSnapshot, reason: str, message: str, *, excluded: st
 
 
 def _after_failure(trial: TrialSnapshot, attempt: Attempt, limits: Limits) -> FinishTrial | RequeueTrial:
-    reason = attempt.reason or Cause.EXIT.value
+    # One that says that it failed and leaves with 0 has "Completed" for the kubelet.
+    reason = (attempt.reason if attempt.exit_code else "") or Cause.EXIT.value
     message = _words(attempt) or attempt.message or f"exit code {attempt.exit_code}"
     if trial.failures < limits.retries:
         left = limits.retries - trial.failures - 1

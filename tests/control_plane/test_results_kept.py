@@ -1,0 +1,152 @@
+"""Results, retries and exclusions on a real API server: what it stores of messages, and what it takes of affinities."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from control_plane.client import Client
+from control_plane.cluster import ControlPlane, wait_until
+from control_plane.kubelet import completed
+from control_plane.test_operator import Cluster
+from seatrial.adapters.kubernetes.names import FINALIZER
+
+MANY = 200
+
+
+@pytest.fixture
+def cluster(control_plane: ControlPlane, api: Client, namespace: str, tmp_path: Path) -> Iterator[Cluster]:
+    found = Cluster(control_plane, api, namespace, tmp_path)
+    with found.kubelet:
+        yield found
+
+
+def _write_end(cluster: Cluster, pod: dict[str, Any], ended: dict[str, Any], **status: Any) -> None:
+    """Do what a kubelet does at the end of a Pod's container."""
+    path = f"/api/v1/namespaces/{cluster.namespace}/pods/{pod['metadata']['name']}/status"
+    name = pod["spec"]["containers"][0]["name"]
+    container = {"name": name, "image": "x", "imageID": "x", "ready": False, "restartCount": 0}
+    phase = "Succeeded" if ended["exitCode"] == 0 else "Failed"
+    body = {"phase": phase, "containerStatuses": [container | {"state": {"terminated": ended}}], **status}
+    answer = cluster.api.merge(path, {"status": body})
+    assert answer.is_accepted, answer.message
+
+
+def _running(cluster: Cluster, count: int) -> list[dict[str, Any]]:
+    wait_until(lambda: len(cluster.running_pods()) == count, what=f"{count} running Pods", seconds=120)
+    return cluster.pods()
+
+
+def test_nothing_is_lost_when_two_hundred_pods_end_and_are_deleted_while_the_operator_is_down(cluster: Cluster) -> None:
+    cluster.running = True
+    cluster.apply(algorithm={"name": "random", "seed": 3}, budget={"maxTrials": MANY, "parallelTrials": MANY})
+    with cluster.operator() as operator:
+        _running(cluster, MANY)
+        operator.kill()
+
+    cluster.running = False
+    wait_until(lambda: not cluster.running_pods(), what="the end of all Pods", seconds=120)
+    cluster.api.request("DELETE", f"/api/v1/namespaces/{cluster.namespace}/pods")
+    left = cluster.pods()
+    with cluster.operator():
+        cluster.wait("MaxTrialsReached", seconds=180)
+        wait_until(lambda: not cluster.pods(), what="the release of all Pods")
+
+    assert len(left) == MANY
+    assert all(pod["metadata"]["finalizers"] == [FINALIZER] for pod in left)
+    trials = cluster.trials()
+    assert [trial["status"]["attempt"] for trial in trials] == [0] * MANY
+    found = [trial["status"]["observation"]["values"] for trial in trials]
+    assert found == [[trial["spec"]["assignment"]["x"]] for trial in trials]
+    assert cluster.kubelet.doubled == []
+
+
+BINARY = bytes(range(256)).decode("latin-1")
+MESSAGES = [
+    ("", "MetricNotReported"),
+    (BINARY, "MetricNotReported"),
+    ('{"loss": 0.25, "note": "' + "ä" * 2030 + '"}', ""),
+    ('{"loss": 0.25, "note": "' + "x" * 5000, "MetricNotReported"),
+    ('{"status": "failed", "message": "\\u001b[2J\\ud800 \\u0000"}', "Error"),
+]
+
+
+def test_messages_of_every_kind_are_stored_by_the_server_and_come_to_an_end(cluster: Cluster) -> None:
+    cluster.running = True
+    count = len(MESSAGES)
+    cluster.apply(budget={"maxTrials": count, "parallelTrials": count, "maxFailedTrials": count})
+    with cluster.operator():
+        pods = sorted(_running(cluster, count), key=lambda pod: str(pod["metadata"]["name"]))
+        for pod, (message, _) in zip(pods, MESSAGES, strict=True):
+            _write_end(cluster, pod, completed("loss", 0.5) | {"message": message})
+        cluster.wait("MaxTrialsReached")
+
+    for trial, (message, reason) in zip(cluster.trials(), MESSAGES, strict=True):
+        condition = trial["status"]["conditions"][0]
+        assert condition["message"].startswith(reason), message[:40]
+        assert condition["reason"] == ("Failed" if reason else "Completed")
+
+
+ECC = "RuntimeError: CUDA error: uncorrectable ECC error encountered"
+TERM = {"matchExpressions": [{"key": "gpu", "operator": "Exists"}]}
+AFFINITY = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [TERM]}}}
+
+
+def test_a_node_with_a_broken_gpu_is_excluded_for_the_whole_study_and_costs_no_retry(cluster: Cluster) -> None:
+    cluster.running = True
+    container = {"name": "main", "image": "trainer"}
+    rules = [{"action": "excludeNode", "onMessage": ["CUDA error: uncorrectable ECC*"]}]
+    trial = {"retryPolicy": {"rules": rules}, "template": {"spec": {"containers": [container], "affinity": AFFINITY}}}
+    cluster.apply(budget={"maxTrials": 2, "parallelTrials": 1}, trial=trial)
+    with cluster.operator():
+        (first,) = _running(cluster, 1)
+        binding = {"target": {"kind": "Node", "name": "bad-node"}, "metadata": {"name": "s-0-0"}}
+        path = f"/api/v1/namespaces/{cluster.namespace}/pods/s-0-0/binding"
+        assert cluster.api.request("POST", path, binding).is_accepted
+        broken = {"exitCode": 1, "reason": "Error", "message": ECC, "finishedAt": "2026-01-01T00:00:00Z"}
+        _write_end(cluster, first, broken)
+        wait_until(lambda: "s-0-1" in cluster.running_pods(), what="the second attempt")
+        again = next(pod for pod in cluster.pods() if pod["metadata"]["name"] == "s-0-1")
+        cluster.running = False
+        wait_until(lambda: "s-1-0" in cluster.kubelet.seen, what="the second trial")
+        cluster.wait("MaxTrialsReached")
+
+    away = [{"key": "metadata.name", "operator": "NotIn", "values": ["bad-node"]}]
+    hostname = {"key": "kubernetes.io/hostname", "operator": "NotIn", "values": ["bad-node"]}
+    affinity = again["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert affinity["nodeSelectorTerms"] == [
+        {"matchExpressions": [*TERM["matchExpressions"], hostname], "matchFields": away}
+    ]
+    status = cluster.trials()[0]["status"]
+    assert status["excludedNodes"] == ["bad-node"]
+    assert [(past["reason"], past["node"]) for past in status["attempts"]] == [("NodeFault", "bad-node")]
+    assert status["conditions"][0]["reason"] == "Completed"
+
+
+def test_a_container_that_cannot_be_created_is_tried_from_the_edited_template(cluster: Cluster) -> None:
+    cluster.running = True
+    cluster.apply(budget={"maxTrials": 1})
+    with cluster.operator():
+        _running(cluster, 1)
+        path = f"/api/v1/namespaces/{cluster.namespace}/pods/s-0-0/status"
+        waiting = {"waiting": {"reason": "InvalidImageName", "message": "couldn't parse image name"}}
+        status = {"name": "main", "image": "x", "imageID": "", "ready": False, "restartCount": 0, "state": waiting}
+        scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+        body = {"phase": "Pending", "containerStatuses": [status], "conditions": [scheduled]}
+        cluster.kubelet.ending = lambda *_: None
+        edited = {"trial": {"template": {"spec": {"containers": [{"name": "main", "image": "mended"}]}}}}
+        cluster.edit(edited)
+        assert cluster.api.merge(path, {"status": body}).is_accepted
+        wait_until(lambda: _attempts(cluster) == ["CannotStart"], what="the end of the attempt")
+
+    trial = cluster.trials()[0]
+    assert "InvalidImageName" in json.dumps(trial["status"]["attempts"])
+    assert trial["status"]["retryTime"] > trial["metadata"]["creationTimestamp"]
+
+
+def _attempts(cluster: Cluster) -> list[str]:
+    return [past["reason"] for past in cluster.trials()[0]["status"].get("attempts", [])]
