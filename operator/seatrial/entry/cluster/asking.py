@@ -250,7 +250,9 @@ class AskDesk:
 
 
 async def _see_off(process: asyncio.subprocess.Process) -> None:
-    """Wait until a process is gone and its pipes are closed, which a mere wait does not wait for."""
+    """Close its input, by which a process ends that is not killed; wait until it is gone and its pipes are closed."""
+    if process.stdin is not None:
+        process.stdin.close()
     with contextlib.suppress(OSError):
         await process.communicate()
 
