@@ -161,7 +161,10 @@ STUDY_RULES: Mapping[str, Sequence[Rule]] = {
     "spec.constraints[]": _CONSTRAINT,
     "spec.algorithm": (
         *_members(Algorithm, "name"),
-        Rule(rule="self.name != 'replay' || has(self.replay)", message="algorithm.name: replay needs replay.schedule"),
+        Rule(
+            rule="!has(self.name) || self.name != 'replay' || has(self.replay)",
+            message="algorithm.name: replay needs replay.schedule",
+        ),
     ),
     "spec.algorithm.evolution": (
         Rule(

@@ -245,6 +245,8 @@ class Operator:
             clusterwide=not namespace,
             namespaces=[namespace] if namespace else [],
             stop_flag=self._stopping,
+            # Kopf would ask for the user's name, which a number from runAsUser does not have.
+            identity=cast(Any, self._settings.identity),
         )
         await kopf.run_tasks(tasks, ignored=_Everything())
         # It has caught the signal itself.
