@@ -246,7 +246,7 @@ class Operator:
             namespaces=[namespace] if namespace else [],
             stop_flag=self._stopping,
             # Kopf would ask for the user's name, which a number from runAsUser does not have.
-            identity=cast(Any, self._settings.identity),
+            identity=cast("Any", self._settings.identity),
         )
         await kopf.run_tasks(tasks, ignored=_Everything())
         # It has caught the signal itself.
