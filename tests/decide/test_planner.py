@@ -58,6 +58,15 @@ def waiting(index: int, message: str = "no GPU"):
     return a_trial(index, live=an_attempt(index, Phase.WAITING, reason="Insufficient", message=message))
 
 
+def beginning(index: int, **changes: object):
+    return a_trial(index, live=an_attempt(index, Phase.WAITING), **changes)
+
+
+def pulling(index: int):
+    words = "container main: no such image"
+    return a_trial(index, live=an_attempt(index, Phase.WAITING, reason="ImagePullBackOff", message=words))
+
+
 def stopping(index: int, reason: StopReason = StopReason.NOT_PROMOTED, **changes: object):
     changes.setdefault("live", an_attempt(index, Phase.RUNNING))
     return a_trial(index, reason=TrialReason.STOPPING, stop=reason, stop_message="so", **changes)
@@ -148,8 +157,14 @@ def test_a_complete_study_has_no_deadline():
     [
         pytest.param([], {}, StudyReason.RUNNING, "0 of 10 trials are done, 0 are open", id="new"),
         pytest.param([done(0, 0.1), running(1)], {}, StudyReason.RUNNING, "1 of 10 trials are done, 1 are open", id="under way"),
-        pytest.param([waiting(0), waiting(1)], {}, StudyReason.WAITING, "2 trials wait: no GPU", id="nothing but waiting"),
-        pytest.param([running(0), waiting(1)], {}, StudyReason.RUNNING, "0 of 10 trials are done, 2 are open", id="one waits"),
+        pytest.param([waiting(0), waiting(1)], {}, StudyReason.WAITING, "2 trials wait: Insufficient: no GPU", id="nothing but waiting"),
+        pytest.param([running(0), waiting(1)], {}, StudyReason.RUNNING, "0 of 10 trials are done, 2 are open; 1 run, 1 wait: Insufficient: no GPU", id="one waits"),
+        pytest.param([beginning(0), beginning(1)], {}, StudyReason.RUNNING, "0 of 10 trials are done, 2 are open", id="all begin"),
+        pytest.param([beginning(0), waiting(1)], {}, StudyReason.RUNNING, "0 of 10 trials are done, 2 are open; 0 run, 1 wait: Insufficient: no GPU", id="one begins and one waits"),
+        pytest.param(
+            [running(0), waiting(1, "Insufficient nvidia.com/gpu"), waiting(2, "Insufficient nvidia.com/gpu"), pulling(3)], {"budget": {"maxTrials": 10, "parallelTrials": 4}}, StudyReason.RUNNING,
+            "0 of 10 trials are done, 4 are open; 1 run, 3 wait: 2 Insufficient nvidia.com/gpu; 1 ImagePullBackOff: container main: no such image", id="some run, others wait for different reasons",
+        ),
         pytest.param([running(0)], {"suspend": True}, StudyReason.SUSPENDED, "spec.suspend is true; 1 trials are being ended", id="suspending"),
         pytest.param([a_trial(0)], {"suspend": True}, StudyReason.SUSPENDED, "spec.suspend is true; no trial runs", id="suspended"),
         pytest.param([a_trial(0)], {"interrupted": True}, StudyReason.SUSPENDED, "the run was interrupted; no trial runs", id="interrupted"),
@@ -164,6 +179,25 @@ def test_a_plan_says_how_the_study_stands(trials, more, reason, message):
     state = plan_study(a_snapshot(*trials, **more)).state
 
     assert (state.reason, state.message) == (reason, message)
+
+
+def test_an_attempt_that_only_begins_changes_no_record():
+    snapshot = a_snapshot(
+        beginning(0), beginning(1, message="attempt 0 ended: Evicted"), budget={"maxTrials": 2, "parallelTrials": 2}
+    )
+
+    assert plan_study(snapshot).actions == ()
+
+
+def test_why_a_trial_waits_is_recorded_once_in_its_own_words():
+    words = "Insufficient nvidia.com/gpu (0/3 nodes are available)"
+    plan = plan_study(a_snapshot(waiting(0, words), pulling(1), budget={"maxTrials": 2, "parallelTrials": 2}))
+
+    assert [action.message for action in plan.actions] == [
+        words,
+        "ImagePullBackOff: container main: no such image",
+    ]
+    assert [action.reason for action in plan.actions] == ["Insufficient", "ImagePullBackOff"]
 
 
 def test_a_reason_to_wait_that_is_longer_than_a_record_is_recorded_once():

@@ -5,6 +5,7 @@ then new trials are asked for. Planning is idempotent: a plan that was applied l
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -28,12 +29,15 @@ from seatrial.decide.attempts import Attempt, Phase
 from seatrial.decide.budget import Verdict, gpu_seconds, judge_budget
 from seatrial.decide.causes import TREATMENTS, Cause, start_deadline
 from seatrial.decide.outcome import settle, settle_vanished
+from seatrial.decide.population import find_stragglers, next_straggler_seconds, room
 from seatrial.decide.rules import Cohort, Pass, Rule, Standings, Stop, build_rule
 from seatrial.decide.snapshot import StudySnapshot, TrialSnapshot
 
 __all__ = ["plan_study"]
 
 _ENDED = frozenset({Phase.EXITED, Phase.LOST})
+
+_REASONS_SHOWN = 3
 
 # One report that is not finite may be a hiccup of a single batch; two in a row are not.
 _DIVERGED_REPORTS = 2
@@ -154,21 +158,24 @@ def _record_phases(draft: _Draft) -> None:
         if trial.name in draft.settled or trial.stop is not None:
             continue
         live = trial.live
-        if live is None and trial.reason is TrialReason.PENDING:
-            # Why it is pending (never started, an earlier attempt ended) is in its record.
+        if (live is None or (live.phase is Phase.WAITING and not live.reason)) and trial.reason is TrialReason.PENDING:
+            # Why it is pending (never started, an earlier attempt ended) is in its record, and one that only begins adds nothing.
             continue
         running = live is not None and live.phase is Phase.RUNNING
         state = TrialReason.RUNNING if running else TrialReason.PENDING
         message = ""
         if not running:
-            message = (
-                f"{live.reason}: {live.message}".strip(": ") if live else "its attempt is gone; it is started again"
-            )
+            message = _why(live) if live else "its attempt is gone; it is started again"
         # As long as the record has it: otherwise the two would differ for ever.
         message = shorten(message)
         if (trial.reason, trial.message) != (state, message):
             reason = (live.reason if live else "") or state.value
             draft.actions.append(RecordPhase(trial=trial.name, state=state, reason=reason, message=message))
+
+
+def _why(live: Attempt) -> str:
+    """Return why an attempt waits; empty for one that only begins."""
+    return live.message if live.message.startswith(live.reason) else f"{live.reason}: {live.message}".rstrip(": ")
 
 
 def _stop(draft: _Draft, trial: TrialSnapshot, reason: StopReason, message: str) -> None:
@@ -204,6 +211,7 @@ def _lay_down(draft: _Draft, reason: StopReason, message: str) -> None:
 
 def _stop_hopeless(draft: _Draft, standings: Standings | None) -> None:
     study = draft.study
+    late = find_stragglers(study)
     rule = build_rule(study.spec)
     cohort: Cohort | None = None
     for trial in draft.open_trials:
@@ -217,6 +225,8 @@ def _stop_hopeless(draft: _Draft, standings: Standings | None) -> None:
             continue
         if message := _overtime(study, trial):
             _stop(draft, trial, StopReason.TIMEOUT, message)
+        elif trial.name in late:
+            _stop(draft, trial, StopReason.STRAGGLER, late[trial.name])
         elif _diverged(trial):
             metric = study.spec.objectives[0].metric
             _stop(
@@ -304,6 +314,7 @@ def _create(draft: _Draft) -> None:
     free = limits.parallel - draft.occupied - owed
     if limits.max_trials is not None:
         free = min(free, limits.max_trials - len(draft.study.trials))
+    free = free if (most := room(draft.study)) is None else min(free, most)
     if free <= 0:
         return
     draft.created = free
@@ -326,14 +337,25 @@ def _state(draft: _Draft, verdict: Verdict | None) -> StudyState:
         why = "the run was interrupted" if study.interrupted else "spec.suspend is true"
         return StudyState(reason=StudyReason.SUSPENDED, message=f"{why}; {words}")
     lives = [trial.live for trial in open_trials if trial.live is not None and draft.holds(trial)]
-    waits = [live for live in lives if live.phase is Phase.WAITING]
+    waits = [live for live in lives if live.phase is Phase.WAITING and live.reason]
     if waits and len(waits) == len(lives) and not draft.created:
-        return StudyState(
-            reason=StudyReason.WAITING, message=f"{len(waits)} trials wait: {waits[0].message or waits[0].reason}"
-        )
+        return StudyState(reason=StudyReason.WAITING, message=f"{len(waits)} trials wait: {_reasons(waits)}")
     total = f" of {study.limits.max_trials}" if study.limits.max_trials else ""
-    done = len(study.trials) - len(open_trials)
-    return StudyState(reason=StudyReason.RUNNING, message=f"{done}{total} trials are done, {len(open_trials)} are open")
+    words = f"{len(study.trials) - len(open_trials)}{total} trials are done, {len(open_trials)} are open"
+    if waits:
+        running = sum(live.phase is Phase.RUNNING for live in lives)
+        words += f"; {running} run, {len(waits)} wait: {_reasons(waits)}"
+    return StudyState(reason=StudyReason.RUNNING, message=words)
+
+
+def _reasons(waits: Sequence[Attempt]) -> str:
+    """Return why attempts wait: each reason once, the most frequent first, with its number where there are several."""
+    numbers = Counter(_why(live) for live in waits).most_common()
+    if len(numbers) == 1:
+        return numbers[0][0]
+    shown = [f"{number} {words}" for words, number in numbers[:_REASONS_SHOWN]]
+    rest = sum(number for _, number in numbers[_REASONS_SHOWN:])
+    return "; ".join([*shown, *([f"{rest} for other reasons"] if rest else [])])
 
 
 def _final_state(study: StudySnapshot, verdict: Verdict) -> StudyState:
@@ -371,6 +393,8 @@ def _next_deadline(draft: _Draft) -> float | None:
         for trial in draft.open_trials
         if trial.live is not None and (left := _seconds_to_start(study, trial.live)) is not None
     ]
+    if (straggler := next_straggler_seconds(study)) is not None:
+        deadlines.append(straggler)
     held = sum(live.gpus for _, live, _ in lives)
     if limits.max_gpu_seconds is not None and held > 0:
         deadlines.append((limits.max_gpu_seconds - gpu_seconds(study)) / held)

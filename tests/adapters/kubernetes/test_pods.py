@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from seatrial.adapters.kubernetes import names
-from seatrial.adapters.kubernetes.pods import LOST_AFTER_SECONDS, build_pod_record, read_attempt
+from seatrial.adapters.kubernetes.pods import LOST_AFTER_SECONDS, STARTING_SECONDS, build_pod_record, read_attempt
 from seatrial.decide.attempts import Attempt, Phase, ReportStatus
 from seatrial.ports import StudyKey
 
@@ -387,3 +387,29 @@ def test_only_what_was_let_go_and_is_over_is_released():
     assert build_pod_record(a_pod(state(running={}), finalizers=[], **DELETED)).released
     assert not build_pod_record(a_pod(state(running={}), finalizers=[])).released
     assert isinstance(build_pod_record(a_pod()).attempt, Attempt)
+
+
+@pytest.mark.parametrize("reason", ["ContainerCreating", "PodInitializing", ""])
+def test_a_new_pod_waits_for_nothing_in_particular_until_that_takes_long(reason: str):
+    waiting = state("Pending", waiting={"reason": reason}) if reason else {"phase": "Pending"}
+    record = build_pod_record(a_pod(waiting, creationTimestamp=BEGAN))
+    began = datetime.fromisoformat(BEGAN)
+
+    at_first = read_attempt(record, began + timedelta(seconds=STARTING_SECONDS - 1))
+    later = read_attempt(record, began + timedelta(seconds=STARTING_SECONDS))
+    assert (at_first.phase, at_first.reason, at_first.message) == (Phase.WAITING, "", "")
+    assert later is record.attempt
+    assert later.reason
+
+
+def test_a_new_pod_that_lacks_something_says_so_at_once():
+    lacking = condition(
+        "PodScheduled", "False", "Unschedulable", "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
+    )
+    for status, reason in (
+        ({"phase": "Pending", **lacking}, "Insufficient"),
+        (state("Pending", waiting={"reason": "ImagePullBackOff", "message": "no such image"}), "ImagePullBackOff"),
+    ):
+        record = build_pod_record(a_pod(status, creationTimestamp=BEGAN))
+
+        assert read_attempt(record, datetime.fromisoformat(BEGAN)).reason == reason

@@ -7,6 +7,7 @@ scheduling gates                                   Waiting    SchedulingGated
 unschedulable, for lack of something               Waiting    Insufficient
 unschedulable otherwise                            Waiting    Unschedulable
 a container waits                                  Waiting    its reason: ContainerCreating, ImagePullBackOff …
+what every new Pod waits for, for some seconds     Waiting    none: it begins
 the training container runs                        Running
 the training container ended                       Exited     its reason, or SIGTERM, SIGKILL when it was deleted
 deleted before it began                            Exited     Deleted, or the disruption's reason; exit code 143
@@ -25,7 +26,7 @@ An end that somebody else brought about (a disruption, a deletion) is marked as 
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from seatrial.adapters.kubernetes import names
@@ -35,11 +36,16 @@ from seatrial.api.quantity import parse_quantity
 from seatrial.decide.attempts import Attempt, Phase, Report
 from seatrial.ports import StudyKey
 
-__all__ = ["LOST_AFTER_SECONDS", "PodRecord", "build_pod_record", "read_attempt"]
+__all__ = ["LOST_AFTER_SECONDS", "STARTING_SECONDS", "PodRecord", "build_pod_record", "read_attempt"]
 
 LOST_AFTER_SECONDS = 60.0
 """How long after the end of its grace period a deleted Pod may stay before its node is taken for lost."""
 
+STARTING_SECONDS = 10.0
+"""How long after its creation a Pod may wait for what every Pod waits for, before that is called waiting."""
+
+# A record of each would cost two writes a trial, and be out of date when it is read.
+_ORDINARY_WAITS = frozenset({"Pending", "ContainerCreating", "PodInitializing"})
 _TERMINATED_BY_SIGNAL = {137: "SIGKILL", 143: "SIGTERM"}
 _INSUFFICIENT = re.compile(r"Insufficient [-./\w]+")
 _GPU = re.compile(r"(^|/)gpu(\.shared)?$|/mig-")
@@ -63,6 +69,7 @@ class PodRecord:
         study_uid: Identity of its study: another study may have had the same name before.
         trial_uid: Identity of the Trial that owns it.
         attempt: What is known of its attempt, but for what only the passing of time shows; see :func:`read_attempt`.
+        created: When it was created.
         finalizer: Place of our finalizer among its finalizers; None when it is not (any more) held.
         ended: Whether all of its containers have.
         deadline: When it has to be gone, if it is being deleted.
@@ -77,6 +84,7 @@ class PodRecord:
     study_uid: str
     trial_uid: str
     attempt: Attempt
+    created: datetime | None
     finalizer: int | None
     ended: bool
     deadline: datetime | None
@@ -101,8 +109,10 @@ class PodRecord:
 
 
 def read_attempt(pod: PodRecord, now: datetime) -> Attempt:
-    """Return the attempt as it is at *now*: a deleted Pod whose node stays silent is lost."""
+    """Return the attempt as it is at *now*: a deleted Pod whose node stays silent is lost, and a new one that begins waits for nothing."""
     known = pod.attempt
+    if known.phase is Phase.WAITING and known.reason in _ORDINARY_WAITS and _is_new(pod, now):
+        return replace(known, reason="", message="")
     if pod.deadline is None or known.phase in {Phase.EXITED, Phase.LOST}:
         return known
     if now <= pod.deadline + timedelta(seconds=LOST_AFTER_SECONDS):
@@ -118,6 +128,10 @@ def read_attempt(pod: PodRecord, now: datetime) -> Attempt:
         gpus=known.gpus,
         infrastructure=True,
     )
+
+
+def _is_new(pod: PodRecord, now: datetime) -> bool:
+    return pod.created is not None and now < pod.created + timedelta(seconds=STARTING_SECONDS)
 
 
 def build_pod_record(pod: KubeObject) -> PodRecord:
@@ -144,6 +158,7 @@ def build_pod_record(pod: KubeObject) -> PodRecord:
         study_uid=labels.get(names.LABEL_STUDY_UID, ""),
         trial_uid=owner.get("uid", ""),
         attempt=view.attempt(),
+        created=_time(metadata.get("creationTimestamp")),
         finalizer=finalizers.index(names.FINALIZER) if names.FINALIZER in finalizers else None,
         ended=view.phase in {"Succeeded", "Failed"},
         deadline=_time(deletion),
