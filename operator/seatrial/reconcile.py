@@ -326,7 +326,7 @@ class Reconciler:
                 break
             trial = await self._store.create_trial(self._key, new_trial(now.study, proposal, self._clock.now()))
             now.trials[trial.metadata.name] = trial
-            if trial.spec.assignment != proposal.assignment:
+            if trial.spec.assignment != proposal.assignment or trial.spec.until_step != proposal.until_step:
                 # Somebody else had created it: what was proposed beside it was proposed without knowing it.
                 break
             if trial.spec.reuse_of is None:

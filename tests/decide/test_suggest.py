@@ -4,8 +4,8 @@ import pytest
 
 from decide.builders import a_snapshot, a_study, a_trial, done, running
 from seatrial.api.conditions import TrialReason
-from seatrial.decide.suggest import initial_assignments, propose, trial_seed
-from seatrial.search.build import build_algorithm, build_space
+from seatrial.decide.suggest import propose, trial_seed
+from seatrial.search.build import build_algorithm, build_space, initial_assignments
 
 KINDS = [{"name": "kind", "type": "categorical", "choices": ["a", "b", "c"]}]
 
@@ -44,7 +44,7 @@ def test_defaults_are_tried_first_where_the_author_gave_any(default, algorithm, 
         parameters=[{"name": "x", "type": "float", "min": 0, "max": 1, **given}], algorithm={"name": algorithm}
     )
 
-    assert list(initial_assignments(study.spec, build_space(study.spec.parameters))) == expected
+    assert list(initial_assignments(study.spec)) == expected
 
 
 def test_a_repeated_point_names_the_trial_whose_result_it_takes():

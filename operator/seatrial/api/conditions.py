@@ -79,10 +79,13 @@ class StudyReason(StrEnum):
     MAX_TRIALS_REACHED = "MaxTrialsReached"
     TARGET_REACHED = "TargetReached"
     SEARCH_SPACE_EXHAUSTED = "SearchSpaceExhausted"
+    TRAINING_COMPLETE = "TrainingComplete"
     MAX_DURATION_REACHED = "MaxDurationReached"
     MAX_GPU_HOURS_REACHED = "MaxGPUHoursReached"
     MAX_FAILED_TRIALS_EXCEEDED = "MaxFailedTrialsExceeded"
     NO_TRIAL_SUCCEEDED = "NoTrialSucceeded"
+    NO_CHECKPOINT = "NoCheckpoint"
+    POPULATION_LOST = "PopulationLost"
     INVALID_SPEC = "InvalidSpec"
 
     @property
@@ -90,7 +93,13 @@ class StudyReason(StrEnum):
         """Status of the summary condition that carries this reason."""
         if self in {StudyReason.RUNNING, StudyReason.SUSPENDED, StudyReason.WAITING}:
             return "Unknown"
-        failed = {StudyReason.MAX_FAILED_TRIALS_EXCEEDED, StudyReason.NO_TRIAL_SUCCEEDED, StudyReason.INVALID_SPEC}
+        failed = {
+            StudyReason.MAX_FAILED_TRIALS_EXCEEDED,
+            StudyReason.NO_TRIAL_SUCCEEDED,
+            StudyReason.NO_CHECKPOINT,
+            StudyReason.POPULATION_LOST,
+            StudyReason.INVALID_SPEC,
+        }
         return "False" if self in failed else "True"
 
     @property

@@ -12,6 +12,7 @@ from seatrial.api.parameters import Choice
 __all__ = [
     "AttemptRecord",
     "Checkpoint",
+    "Membership",
     "MetricSummary",
     "Observation",
     "Origin",
@@ -45,6 +46,16 @@ class Parent(Wire):
     digest: str = Field(max_length=80, description="Digest of the checkpoint.")
 
 
+class Membership(Wire):
+    """The place of a trial in a population."""
+
+    member: int = Field(ge=0, description="Number of the member, from 0.")
+    generation: int = Field(ge=0, description="Intervals that had been trained when the trial began, from 0.")
+    move: Literal["start", "continue", "exploit", "replace"] = Field(
+        description="start: drawn at the beginning; continue: from the member's own checkpoint; exploit: the member was among the worst and takes over weights and assignment of a better one; replace: the same for a member that could not go on."
+    )
+
+
 class TrialSpec(Wire):
     """What is evaluated."""
 
@@ -63,6 +74,7 @@ class TrialSpec(Wire):
         le=1_000_000_000,
         description="Step at which this trial is complete, with a checkpoint: a part of a training. Default: steps.max.",
     )
+    membership: Membership | None = Field(default=None, description="Its place in a population.")
     reuse_of: str | None = Field(
         default=None,
         max_length=63,

@@ -41,6 +41,7 @@ class StopReason(StrEnum):
     NO_IMPROVEMENT = "NoImprovement"
     DIVERGED = "Diverged"
     TIMEOUT = "Timeout"
+    STRAGGLER = "Straggler"
     STUDY_COMPLETE = "StudyComplete"
     SUSPENDED = "Suspended"
     INTERRUPTED = "Interrupted"

@@ -110,7 +110,11 @@ def _number(study: StudySnapshot) -> Verdict | None:
         words = f"all {limit} trials of budget.maxTrials are done"
         if total > limit:
             words = f"{total} trials are done, and budget.maxTrials is {limit}"
+        if (study.spec.budget.max_trials or limit + 1) > limit:
+            words = f"all {limit} trials of the {'schedule' if study.spec.algorithm.replay else 'population'} are done"
+            return Verdict(reason=StudyReason.TRAINING_COMPLETE, message=words, stop_running=False)
         return Verdict(reason=StudyReason.MAX_TRIALS_REACHED, message=words, stop_running=False)
     if study.exhausted is not None:
-        return Verdict(reason=StudyReason.SEARCH_SPACE_EXHAUSTED, message=study.exhausted.message, stop_running=False)
+        reason = StudyReason(study.exhausted.why.value)
+        return Verdict(reason=reason, message=study.exhausted.message, stop_running=False)
     return None

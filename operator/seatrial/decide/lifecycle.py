@@ -15,9 +15,11 @@ from seatrial.api.study import Goal, Objective, Study, StudySpec, Summary
 from seatrial.api.trial import (
     AttemptRecord,
     Checkpoint,
+    Membership,
     MetricSummary,
     Observation,
     Origin,
+    Parent,
     Trial,
     TrialSpec,
     TrialStatus,
@@ -101,10 +103,27 @@ def new_trial(study: Study, proposal: Proposal, now: datetime) -> Trial:
             assignment=proposal.assignment,
             seed=proposal.seed,
             origin=origin,
+            parent=_parent(study, proposal),
+            until_step=proposal.until_step,
+            membership=_membership(proposal),
             reuse_of=proposal.reuse_of,
         ),
         status=_summarised(status, TrialReason.PENDING, "", now),
     )
+
+
+def _parent(study: Study, proposal: Proposal) -> Parent | None:
+    source = proposal.source
+    if source is None:
+        return None
+    return Parent(trial=f"{study.metadata.name}-{source.trial}", step=source.step, digest=source.digest)
+
+
+def _membership(proposal: Proposal) -> Membership | None:
+    place = proposal.membership
+    if place is None:
+        return None
+    return Membership(member=place.member, generation=place.generation, move=place.move.value)
 
 
 def status_phase(trial: Trial, action: RecordPhase, seen: Seen, now: datetime) -> TrialStatus:

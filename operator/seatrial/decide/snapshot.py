@@ -19,7 +19,8 @@ from seatrial.decide.causes import Cause
 from seatrial.decide.changes import changed_places
 from seatrial.decide.curves import Curve, CurveBuilder, Curves
 from seatrial.decide.values import minimised, parse_number, read_finals, read_values, read_violations
-from seatrial.search.base import Evaluated, Exhausted, History, Pending
+from seatrial.search.base import Evaluated, Exhausted, History, Membership, Move, Pending, Saved, Source
+from seatrial.search.build import planned_trials
 from seatrial.search.space import Assignment
 
 __all__ = [
@@ -67,6 +68,10 @@ class TrialSnapshot:
         not_before: Its next attempt starts no earlier than this; None for at once.
         seed: For the training, and for chance in its back-off.
         until_step: Step at which it is complete; None for a full training.
+        saved: Its last checkpoint, None when its record names none.
+        source: The checkpoint that it starts from.
+        membership: Its place in a population.
+        run_seconds: Seconds that its earlier attempts ran; of a trial that is over, all of them.
         rung: Highest rung at which it was judged and went on.
         stop: Why it is being stopped, while it is.
         live: Its current attempt, None when there is none.
@@ -97,6 +102,10 @@ class TrialSnapshot:
     not_before: datetime | None = None
     seed: int = 0
     until_step: int | None = None
+    saved: Saved | None = None
+    source: Source | None = None
+    membership: Membership | None = None
+    run_seconds: float = 0.0
 
     @property
     def terminal(self) -> bool:
@@ -140,6 +149,10 @@ class TrialSnapshot:
             step=self.step,
             stopped=self.reason is TrialReason.STOPPED,
             failed=not good,
+            until_step=self.until_step,
+            saved=self.saved,
+            source=self.source,
+            membership=self.membership,
         )
 
 
@@ -204,7 +217,17 @@ class StudySnapshot:
     def history(self) -> History:
         """Return what the search may know."""
         evaluated = tuple(seen for trial in self.trials if (seen := trial.evaluated()) is not None)
-        pending = tuple(Pending(index=t.index, assignment=t.assignment) for t in self.trials if not t.terminal)
+        pending = tuple(
+            Pending(
+                index=t.index,
+                assignment=t.assignment,
+                until_step=t.until_step,
+                source=t.source,
+                membership=t.membership,
+            )
+            for t in self.trials
+            if not t.terminal
+        )
         return History(evaluated=evaluated, pending=pending, next_index=self.next_index)
 
     def show(self, value: float, objective: int = 0) -> str:
@@ -221,10 +244,12 @@ def build_limits(spec: StudySpec) -> Limits:
     """Flatten the study's limits."""
     budget, first = spec.budget, spec.objectives[0]
     given = budget.max_failed_trials
+    numbers = [number for number in (budget.max_trials, planned_trials(spec)) if number is not None]
+    max_trials = min(numbers, default=None)
     return Limits(
-        max_trials=budget.max_trials,
+        max_trials=max_trials,
         parallel=budget.parallel_trials,
-        max_failed=default_max_failed(budget.max_trials) if given is None else given,
+        max_failed=default_max_failed(max_trials) if given is None else given,
         max_seconds=to_seconds(budget.max_duration) if budget.max_duration else None,
         max_gpu_seconds=budget.max_gpu_hours * 3600 if budget.max_gpu_hours else None,
         target=None if first.target is None or len(spec.objectives) > 1 else minimised(first, first.target),
@@ -373,6 +398,10 @@ def build_trial(spec: StudySpec, trial: Trial) -> TrialSnapshot:
         not_before=parse_time(status.retry_time) if status.retry_time else None,
         seed=trial.spec.seed,
         until_step=trial.spec.until_step,
+        saved=Saved(step=status.checkpoint.step, digest=status.checkpoint.digest) if status.checkpoint else None,
+        source=_source(trial),
+        membership=_membership(trial),
+        run_seconds=status.run_seconds,
         rung=status.rung,
         stop=StopReason(stopping.reason) if stopping and stopping.status == "True" else None,
         stop_message=stopping.message if stopping else "",
@@ -399,6 +428,20 @@ def _count_starts_in_vain(attempts: Sequence[AttemptRecord]) -> int:
         if past.reason not in WANTED:
             count = count + 1 if past.reason == StopReason.CANNOT_START.value else 0
     return count
+
+
+def _source(trial: Trial) -> Source | None:
+    """Return what a trial starts from; trials of a study are told apart by the number behind the last dash."""
+    parent = trial.spec.parent
+    number = parent.trial.rpartition("-")[2] if parent else ""
+    return Source(trial=int(number), step=parent.step, digest=parent.digest) if parent and number.isdecimal() else None
+
+
+def _membership(trial: Trial) -> Membership | None:
+    place = trial.spec.membership
+    return (
+        None if place is None else Membership(member=place.member, generation=place.generation, move=Move(place.move))
+    )
 
 
 def _stored_curve(spec: StudySpec, trial: Trial) -> Curve:

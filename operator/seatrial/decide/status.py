@@ -38,12 +38,20 @@ class Remark:
 def best_so_far(study: StudySnapshot) -> TrialSnapshot | None:
     """Return the finished trial with the lowest value that keeps all constraints; trials trained in full come first.
 
-    A trial that a rule stopped counts only while no other has a result: its value speaks of fewer steps. Ties go to the lower index.
+    Of a population those that have come furthest count. A trial that a rule stopped counts only while no other has a result: its value speaks of fewer steps. Ties go to the lower index.
     """
-    good = [trial for trial in study.trials if trial.feasible]
+    good = _furthest([trial for trial in study.trials if trial.feasible])
     full = [trial for trial in good if trial.reason is TrialReason.COMPLETED]
     # The first of equals is the one with the lowest index.
     return min(full or good, key=lambda trial: trial.values[0] or 0.0, default=None)
+
+
+def _furthest(trials: Sequence[TrialSnapshot]) -> Sequence[TrialSnapshot]:
+    """Return the members of a population that have come furthest: values of earlier steps cannot be compared with theirs."""
+    if not any(trial.membership for trial in trials):
+        return trials
+    last = max(trial.until_step or 0 for trial in trials)
+    return [trial for trial in trials if (trial.until_step or 0) == last]
 
 
 def front(study: StudySnapshot) -> tuple[TrialSnapshot, ...]:

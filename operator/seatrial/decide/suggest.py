@@ -4,19 +4,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from seatrial.api.algorithm import AlgorithmName
 from seatrial.api.conditions import TrialReason
-from seatrial.api.study import StudySpec
 from seatrial.decide.snapshot import StudySnapshot
-from seatrial.search.base import Algorithm, Exhausted, History
+from seatrial.search.algorithms import TRAITS
+from seatrial.search.base import Algorithm, Exhausted, History, Membership, Source, Suggestion
+from seatrial.search.build import initial_assignments
 from seatrial.search.space import Assignment, Key, SearchSpace
 
-__all__ = ["Proposal", "Proposals", "initial_assignments", "propose", "trial_seed"]
+__all__ = ["Proposal", "Proposals", "propose", "trial_seed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """A trial to create."""
+    """A trial to create: a suggestion with a number and a seed."""
 
     index: int
     assignment: Assignment
@@ -24,6 +24,9 @@ class Proposal:
     algorithm: str
     detail: str
     reuse_of: str | None
+    until_step: int | None = None
+    source: Source | None = None
+    membership: Membership | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,17 +42,6 @@ def trial_seed(study_seed: int, index: int) -> int:
     return int(np.random.SeedSequence([study_seed, index]).generate_state(1)[0] & 0x7FFFFFFF)
 
 
-def initial_assignments(spec: StudySpec, space: SearchSpace) -> tuple[Assignment, ...]:
-    """Return the points that come before the algorithm: spec.initialTrials, else the defaults if the author gave any.
-
-    A grid covers its own points in its own order and gets no default.
-    """
-    if spec.initial_trials:
-        return tuple(space.complete(given) for given in spec.initial_trials)
-    given = any(parameter.default is not None for parameter in spec.parameters)
-    return (space.default(),) if given and spec.algorithm.name is not AlgorithmName.GRID else ()
-
-
 def propose(study: StudySnapshot, *, space: SearchSpace, algorithm: Algorithm, count: int) -> Proposals:
     """Return up to *count* trials to create next.
 
@@ -63,19 +55,18 @@ def propose(study: StudySnapshot, *, space: SearchSpace, algorithm: Algorithm, c
         # A cancelled trial has no result to take over.
         if trial.reason is not TrialReason.CANCELLED and trial.index < history.next_index:
             known.setdefault(space.key(trial.assignment), trial.name)
-    initial = initial_assignments(study.spec, space)
+    # A population gives its first members to the known-good points itself.
+    initial = () if TRAITS[study.spec.algorithm.name.value].continues else initial_assignments(study.spec)
     found: list[Proposal] = []
     exhausted: Exhausted | None = None
     for assignment in initial[history.next_index : history.next_index + count]:
-        found.append(_proposal(study, space, history, assignment, known, "initial", ""))
+        found.append(_proposal(study, space, history, Suggestion(assignment=assignment, algorithm="initial"), known))
         history = history.with_pending(assignment) if found[-1].reuse_of is None else _skip_index(history)
     if len(found) < count:
         ask = algorithm.ask(history, count - len(found))
         exhausted = ask.exhausted
         for suggestion in ask.suggestions:
-            found.append(
-                _proposal(study, space, history, suggestion.assignment, known, suggestion.algorithm, suggestion.detail)
-            )
+            found.append(_proposal(study, space, history, suggestion, known))
             history = _skip_index(history)
     return Proposals(proposals=tuple(found), exhausted=exhausted)
 
@@ -85,19 +76,22 @@ def _skip_index(history: History) -> History:
 
 
 def _proposal(
-    study: StudySnapshot,
-    space: SearchSpace,
-    history: History,
-    assignment: Assignment,
-    known: dict[Key, str],
-    algorithm: str,
-    detail: str,
+    study: StudySnapshot, space: SearchSpace, history: History, suggestion: Suggestion, known: dict[Key, str]
 ) -> Proposal:
-    index = history.next_index
-    key = space.key(assignment)
-    reuse_of = known.get(key)
-    known.setdefault(key, f"{study.name}-{index}")
-    seed = trial_seed(study.spec.algorithm.seed, index)
+    index, reuse_of = history.next_index, None
+    if suggestion.until_step is None and suggestion.source is None:
+        # Two parts of a training are never the same, however equal their assignments are.
+        key = space.key(suggestion.assignment)
+        reuse_of = known.get(key)
+        known.setdefault(key, f"{study.name}-{index}")
     return Proposal(
-        index=index, assignment=assignment, seed=seed, algorithm=algorithm, detail=detail, reuse_of=reuse_of
+        index=index,
+        assignment=suggestion.assignment,
+        seed=trial_seed(study.spec.algorithm.seed, index),
+        algorithm=suggestion.algorithm,
+        detail=suggestion.detail,
+        reuse_of=reuse_of,
+        until_step=suggestion.until_step,
+        source=suggestion.source,
+        membership=suggestion.membership,
     )

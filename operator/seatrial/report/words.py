@@ -39,10 +39,13 @@ _STUDY_WORDS: dict[StudyReason, str] = {
     StudyReason.MAX_TRIALS_REACHED: "The study is complete",
     StudyReason.TARGET_REACHED: "The study is complete: the target was reached",
     StudyReason.SEARCH_SPACE_EXHAUSTED: "The study is complete: every assignment was tried",
+    StudyReason.TRAINING_COMPLETE: "The study is complete: everything was trained to the last step",
     StudyReason.MAX_DURATION_REACHED: "The study is complete: its time is up",
     StudyReason.MAX_GPU_HOURS_REACHED: "The study is complete: its GPU hours are used up",
     StudyReason.MAX_FAILED_TRIALS_EXCEEDED: "The study failed: too many of its trials failed",
     StudyReason.NO_TRIAL_SUCCEEDED: "The study failed: no trial has a result",
+    StudyReason.NO_CHECKPOINT: "The study failed: no trial left a checkpoint to go on from",
+    StudyReason.POPULATION_LOST: "The study failed: no member of the population can go on",
     StudyReason.INVALID_SPEC: "The study cannot run: its specification is wrong",
 }
 

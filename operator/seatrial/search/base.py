@@ -188,7 +188,7 @@ class Why(StrEnum):
     """Why an algorithm has nothing more to suggest; the value is the reason of the study's condition."""
 
     SPACE = "SearchSpaceExhausted"
-    TRAINED = "ScheduleComplete"
+    TRAINED = "TrainingComplete"
     NO_CHECKPOINT = "NoCheckpoint"
     LOST = "PopulationLost"
 
