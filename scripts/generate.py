@@ -1,5 +1,4 @@
-"""Writes what is generated from the wire models: the CRDs, their copies in the chart and the field reference;
-and from the table of causes, its copy in docs/retries.md.
+"""Writes what is generated: the CRDs, their copies in the chart, the field reference, and the table of causes in docs/retries.md.
 
 python scripts/generate.py           write the files
 python scripts/generate.py --check   write nothing; exit 1 and name the files that are not current
