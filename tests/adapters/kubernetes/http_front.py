@@ -28,9 +28,12 @@ class Front:
 
     def __init__(self, server: FakeServer) -> None:
         self.client = FakeClient(server)
+        self.watches: set[asyncio.Task[object]] = set()
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.answer: Callable[[web.Request], web.StreamResponse | None] = lambda _: None
         self.url = ""
+        self.drop: Callable[[], None] = lambda: None
+        """Cuts the watches that are open now."""
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.requests.append((request.method, request.path_qs, dict(request.headers)))
@@ -41,6 +44,8 @@ class Front:
         namespace = parts[1] if parts[0] == "namespaces" else None
         resource, *rest = parts[2:] if namespace else parts
         name, subresource = [*rest, "", ""][:2]
+        if resource not in RESOURCES:
+            return web.json_response({"kind": "Status", "reason": "NotFound", "code": 404}, status=404)
         try:
             if request.query.get("watch"):
                 return await self._watch(request, RESOURCES[resource], namespace)
@@ -97,6 +102,10 @@ class Front:
             timeout_seconds=int(query["timeoutSeconds"]),
         )
         await response.prepare(request)
+        task = asyncio.current_task()
+        assert task is not None
+        self.watches.add(task)
+        task.add_done_callback(self.watches.discard)
         try:
             async for event in events:
                 line = json.dumps({"type": event.type, "object": event.object}) + "\n"
@@ -125,6 +134,7 @@ def serve(server: FakeServer) -> Iterator[Front]:
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         front.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        front.drop = lambda: loop.call_soon_threadsafe(lambda: [task.cancel() for task in list(front.watches)])
         started.set()
         await stop.wait()
         await runner.cleanup()

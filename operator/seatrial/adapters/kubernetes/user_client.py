@@ -8,7 +8,7 @@ from kubernetes.aio.client.configuration import Configuration
 
 from seatrial.adapters.kubernetes.client import ApiServerClient
 from seatrial.adapters.kubernetes.faults import to_error
-from seatrial.adapters.kubernetes.port import PODS
+from seatrial.adapters.kubernetes.port import PODS, CallObserver
 from seatrial.adapters.metrics.fetching import Answer
 from seatrial.errors import TransientError, UsageError
 
@@ -26,11 +26,15 @@ class UserClient(ApiServerClient):
 
     Args:
         configuration: Where the server is and who we are.
+
+    Attributes:
+        on_call: Told every call.
     """
 
     def __init__(self, configuration: Configuration) -> None:
-        super().__init__(configuration, agent="kubectl-seatrial")
+        super().__init__(configuration, observer=lambda call: self.on_call(call), agent="kubectl-seatrial")
         self._configuration = configuration
+        self.on_call: CallObserver = lambda _: None
 
     async def ask_service(self, path: str, query: Mapping[str, str], *, seconds: float, limit_bytes: int) -> Answer:
         """Ask a Service behind the API server's proxy.

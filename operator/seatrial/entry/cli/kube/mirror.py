@@ -5,15 +5,15 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
 
 from seatrial.adapters.kubernetes import informer as informers
 from seatrial.adapters.kubernetes import names
 from seatrial.adapters.kubernetes.informer import Informer
 from seatrial.adapters.kubernetes.pods import PodRecord, build_pod_record, read_attempt
-from seatrial.adapters.kubernetes.port import PODS, STUDIES, TRIALS, KubeClient
+from seatrial.adapters.kubernetes.port import PODS, STUDIES, TRIALS, Call
 from seatrial.adapters.kubernetes.records import build_study_record, build_trial_record
 from seatrial.adapters.kubernetes.store import KubernetesStore
+from seatrial.adapters.kubernetes.user_client import UserClient
 from seatrial.api.study import Study
 from seatrial.api.trial import Trial
 from seatrial.decide.attempts import Attempt
@@ -53,7 +53,7 @@ class Mirror:
     """
 
     def __init__(
-        self, client: KubeClient, key: StudyKey, *, clock: Clock, with_pods: bool, on_note: Callable[[str], None]
+        self, client: UserClient, key: StudyKey, *, clock: Clock, with_pods: bool, on_note: Callable[[str], None]
     ) -> None:
         self.changed = asyncio.Event()
         self._key, self._clock, self._on_note = key, clock, on_note
@@ -80,7 +80,8 @@ class Mirror:
                 client, PODS, build_pod_record, clock=clock, namespace=key.namespace, selector=selector, on_change=note
             )
         self._store = KubernetesStore(client, self._studies, self._trials)
-        self._lost_at: datetime | None = None
+        self._lost: set[str] = set()
+        client.on_call = self._hear
 
     async def read(self) -> Seen | None:
         """Return the study as it is now, None when it is gone or going."""
@@ -90,19 +91,18 @@ class Mirror:
         trials = tuple(await self._store.read_trials(self._key))
         return Seen(study=study, trials=trials, attempts=self._attempts(study, trials))
 
-    def notice(self) -> None:
-        """Say that the connection is back when it was lost and is."""
-        contacts = [cache.last_contact for cache in self._caches()]
-        lost = self._lost_at
-        if lost is not None and all(contact is not None and contact > lost for contact in contacts):
-            self._lost_at = None
-            self._on_note("connected again")
-
-    def lose(self, words: str) -> None:
-        """Say that the connection is lost, once."""
-        if self._lost_at is None:
+    def lose(self, resource: str, words: str) -> None:
+        """Say that the connection is lost, once until it is back."""
+        if not self._lost:
             self._on_note(f"the connection to the cluster is lost ({words}); trying again")
-        self._lost_at = self._clock.now()
+        self._lost.add(resource)
+
+    def _hear(self, call: Call) -> None:
+        """Say that the connection is back when all that was lost is followed again."""
+        if self._lost and 0 < call.code < 400 and call.verb in {"list", "watch"}:
+            self._lost.discard(call.resource)
+            if not self._lost:
+                self._on_note("connected again")
 
     async def run(self) -> None:
         """Follow the server until cancelled."""
@@ -160,4 +160,4 @@ class _Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if hasattr(record, "failures"):
-            self._mirror.lose(str(getattr(record, "error", record.getMessage())))
+            self._mirror.lose(str(getattr(record, "resource", "")), str(getattr(record, "error", record.getMessage())))

@@ -131,7 +131,6 @@ class _Follower:
             seen = await mirror.read()
             if seen is None:
                 raise UsageError(f"study {self._call.study} was deleted while it was watched, and its trials with it")
-            mirror.notice()
             curves = await live.read(seen.study, seen.attempts)
             look = looks.build(seen.study, seen.trials, seen.attempts, curves, _now())
             self._observer.on_look(look, curves)
