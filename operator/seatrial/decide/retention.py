@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from seatrial.api.algorithm import AlgorithmName, PbtSettings
 from seatrial.api.study import StudySpec
 from seatrial.api.trial import Trial
 from seatrial.decide.snapshot import StudySnapshot, TrialSnapshot
+from seatrial.search.algorithms import TRAITS
 from seatrial.search.pareto import pareto_ranks
 from seatrial.search.recommend import MOST_RECOMMENDED
 
@@ -24,7 +26,6 @@ _PATH = re.compile(r"(0|[1-9][0-9]{0,9})/step-(0|[1-9][0-9]{0,18})")
 _WIRE_LIMIT = 65_536
 # Members choose among trials of the last generation; stragglers lag behind by one or two.
 _GENERATIONS_KEPT = 3
-_POPULATIONS = frozenset({"pbt", "pb2"})
 # Their winner is what a model says at the end, and not always the one with the best value.
 _RECOMMENDING = frozenset({"auto", "gp"})
 
@@ -90,14 +91,14 @@ def parse_ref(trial: Trial) -> Ref | None:
 
 
 def future_parents(study: StudySnapshot) -> frozenset[int]:
-    """Return the trials that a population may still choose to start from: those of its last generations."""
+    """Return the trials that a later one may still start from: the last generations of a population, and every member's latest trial."""
     algorithm = study.spec.algorithm
-    settings = getattr(algorithm, algorithm.name.value, None)
-    if algorithm.name.value not in _POPULATIONS:
+    if not TRAITS[algorithm.name.value].continues:
         return frozenset()
-    size = int(getattr(settings, "population_size", None) or study.limits.parallel)
+    size = (algorithm.pbt or PbtSettings()).population_size if algorithm.name is AlgorithmName.PBT else 1
     first = len(study.trials) - _GENERATIONS_KEPT * max(size, study.limits.parallel)
-    return frozenset(trial.index for trial in study.trials[max(0, first) :])
+    latest = {t.membership.member: t.index for t in study.trials if t.membership and t.succeeded}
+    return frozenset(trial.index for trial in study.trials[max(0, first) :]) | frozenset(latest.values())
 
 
 def plan_retention(
