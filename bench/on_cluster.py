@@ -64,7 +64,8 @@ def build_study(name: str, algorithm: str, parallel: int, trials: int) -> KubeOb
             "algorithm": {"name": algorithm, "seed": 7},
             "budget": {"maxTrials": trials, "parallelTrials": parallel},
             "metrics": {"source": "termination-message"},
-            "trial": {"template": {"spec": {"containers": [container]}}},
+            # No scheduler is to have an opinion on Pods whose nodes are played.
+            "trial": {"template": {"spec": {"schedulerName": "played", "containers": [container]}}},
         },
     }
 
@@ -300,6 +301,8 @@ async def run(options: argparse.Namespace, plane: ControlPlane, folder: Path) ->
     with running_operator(plane, folder, options.profile) as operator:
         playing = asyncio.ensure_future(nodes.run())
         await operator.ready()
+        # Until the process that asks algorithms has imported what it needs.
+        await asyncio.sleep(3)
         print(f"at rest: {operator.memory()[0]:.0f} MB resident, and {operator.memory()[1]:.0f} MB for algorithms")
         for algorithm in options.algorithms:
             pace["mean"] = 0.5
@@ -309,6 +312,8 @@ async def run(options: argparse.Namespace, plane: ControlPlane, folder: Path) ->
             await measure_study(client, nodes, operator, algorithm, options.live, total)
         passes = operator.read("seatrial_reconcile_duration_seconds_count")
         print("passes: " + ", ".join(f"{number:.0f} {labels['outcome']}" for labels, number in passes))
+        actions = operator.read("seatrial_actions_total")
+        print("actions: " + ", ".join(f"{number:.0f} {labels['action']}" for labels, number in actions))
         playing.cancel()
         await asyncio.gather(playing, *nodes.tasks, return_exceptions=True)
     await client.close()
@@ -322,6 +327,7 @@ def main() -> None:
     options.add_argument("--seconds", type=float, default=20.0, help="mean time that a trial runs")
     options.add_argument("--algorithms", nargs="*", default=["random", "auto"])
     options.add_argument("--profile", help="let the operator write a profile into this file")
+    options.add_argument("--log", help="copy the operator's log into this file")
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="seatrial-bench-") as name:
         folder = Path(name)
@@ -331,6 +337,8 @@ def main() -> None:
             asyncio.run(run(chosen, plane, folder))
             log = (folder / "operator.log").read_text().splitlines()
             bad = [line for line in log if '"level":"error"' in line or '"level":"warning"' in line]
+            if chosen.log:
+                Path(chosen.log).write_text("\n".join(log))
             print(f"{len(log)} log lines, {len(bad)} of them warnings or errors", *bad[:3], sep="\n")
 
 
