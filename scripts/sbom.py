@@ -73,12 +73,12 @@ def read_licence(name: str) -> str:
         found = metadata.metadata(name)
     except metadata.PackageNotFoundError:
         return ""
-    if expression := found.get("License-Expression"):
-        return str(expression)
+    if "License-Expression" in found:
+        return found["License-Expression"]
     named = [SPDX.get(entry, "") for entry in found.get_all("Classifier") or () if entry.startswith("License ::")]
     if any(named):
         return " OR ".join(dict.fromkeys(filter(None, named)))
-    written = str(found.get("License") or "").strip()
+    written = found["License"].strip() if "License" in found else ""
     return written if written and len(written) <= 60 else UNKNOWN
 
 
