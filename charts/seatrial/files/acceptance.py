@@ -12,6 +12,7 @@ ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
 def main() -> None:
+    """Ask the operator how it is, and the API server for its verdict on a right and a wrong study."""
     with urllib.request.urlopen(os.environ["HEALTH_URL"], timeout=10) as answer:  # noqa: S310 - the chart's own address
         print("operator:", answer.read().decode().strip())  # noqa: T201
     code, words = create(build_study(low=0.1, high=1.0))
@@ -24,6 +25,7 @@ def main() -> None:
 
 
 def build_study(*, low: float, high: float) -> dict[str, object]:
+    """Return a small study of one parameter between *low* and *high*."""
     container = {"name": "trainer", "image": "none", "command": ["true"]}
     spec = {
         "objectives": [{"metric": "loss", "goal": "minimize"}],
