@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 from aiohttp import web
@@ -23,14 +23,14 @@ class Front:
 
     Attributes:
         requests: (method, path with query, headers) of every request.
-        answer: Answers a request itself when it returns something.
+        answer: Answers a request itself when it returns something, perhaps something to await.
     """
 
     def __init__(self, server: FakeServer) -> None:
         self.client = FakeClient(server)
         self.watches: set[asyncio.Task[object]] = set()
         self.requests: list[tuple[str, str, dict[str, str]]] = []
-        self.answer: Callable[[web.Request], web.StreamResponse | None] = lambda _: None
+        self.answer: Callable[[web.Request], web.StreamResponse | Awaitable[web.StreamResponse] | None] = lambda _: None
         self.url = ""
         self.drop: Callable[[], None] = lambda: None
         """Cuts the watches that are open now."""
@@ -38,7 +38,7 @@ class Front:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.requests.append((request.method, request.path_qs, dict(request.headers)))
         if (special := self.answer(request)) is not None:
-            return special
+            return special if isinstance(special, web.StreamResponse) else await special
         parts = request.path.strip("/").split("/")
         parts = parts[2:] if parts[0] == "api" else parts[3:]
         namespace = parts[1] if parts[0] == "namespaces" else None

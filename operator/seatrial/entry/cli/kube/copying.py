@@ -63,20 +63,30 @@ async def copy_from_cluster(flags: Flags, study: Study, trial: Trial, target: Pa
 async def _running(client: UserClient, pod: KubeObject) -> AsyncIterator[None]:
     """Have the Pod run, and delete it."""
     namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
-    version = str((await client.create(PODS, namespace, pod))["metadata"]["resourceVersion"])
-    error(f"reading the volume through Pod {namespace}/{name}, which is deleted afterwards")
+    refused = False
     try:
+        try:
+            version = str((await client.create(PODS, namespace, pod))["metadata"]["resourceVersion"])
+        except ApiError:
+            refused = True
+            raise
+        error(f"reading the volume through Pod {namespace}/{name}, which is deleted afterwards")
         await _wait_running(client, namespace, name, version)
         yield
     finally:
-        try:
-            await client.delete(PODS, namespace, name, grace_seconds=0)
-        except NotFound:
-            pass
-        except (ApiError, TransientError) as refused:
-            error(
-                f"Pod {name} could not be deleted ({refused}); it ends by itself, or: kubectl delete pod -n {namespace} {name}"
-            )
+        # Whoever is interrupted before the answer came does not know whether the Pod is there.
+        if not refused:
+            await _delete(client, namespace, name)
+
+
+async def _delete(client: UserClient, namespace: str, name: str) -> None:
+    try:
+        await client.delete(PODS, namespace, name, grace_seconds=0)
+    except NotFound:
+        pass
+    except (ApiError, TransientError) as trouble:
+        words = f"it ends by itself within the hour, or: kubectl delete pod -n {namespace} {name}"
+        error(f"Pod {name} could not be deleted ({trouble}); {words}")
 
 
 async def _wait_running(client: UserClient, namespace: str, name: str, version: str) -> None:

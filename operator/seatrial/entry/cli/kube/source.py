@@ -7,6 +7,7 @@ from pathlib import Path
 
 from seatrial.api.study import Study
 from seatrial.api.trial import Trial
+from seatrial.entry.cli.exits import ExitCode, error, finish
 from seatrial.entry.cli.kube.connection import Connection, Flags, connected
 from seatrial.entry.cli.kube.copying import copy_from_cluster
 from seatrial.entry.cli.kube.curves import read_curves
@@ -35,7 +36,11 @@ class ClusterSource:
 
     def copy_checkpoint(self, standing: Standing, trial: Trial, target: Path) -> None:
         """Copy it through a short-lived Pod."""
-        asyncio.run(copy_from_cluster(self.flags, standing.study, trial, target))
+        try:
+            asyncio.run(copy_from_cluster(self.flags, standing.study, trial, target))
+        except asyncio.CancelledError:
+            error("seatrial: ended by SIGTERM; nothing was copied")
+            finish(ExitCode.TERMINATED)
 
     async def _open(self, name: str, *, with_curves: bool) -> Found:
         async with connected(self.flags) as connection:
