@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from kind.cluster import KindCluster, run_kind_cluster
+from kind.installation import Installation
 
 _HERE = Path(__file__).parent
 # The first run ever builds a node image.
@@ -33,14 +34,26 @@ def kind() -> Iterator[KindCluster]:
         yield cluster
 
 
+@pytest.fixture(scope="session")
+def seatrial(kind: KindCluster) -> Installation:
+    """Seatrial on that cluster, as a user installs it; the tests leave it as they found it."""
+    installation = Installation(kind=kind)
+    installation.build()
+    installation.install()
+    return installation
+
+
 @pytest.fixture
 def namespace(kind: KindCluster) -> Iterator[str]:
-    """A namespace of the test's own; deleted, not awaited, at the end."""
+    """A namespace of the test's own that enforces Pod Security's level restricted; deleted, not awaited, at the end."""
     name = f"test-{os.getpid()}-{next(_numbers)}"
     kind.kubectl("create", "namespace", name)
+    kind.kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
     kind.wait_until(
         lambda: not kind.run("kubectl", "get", "serviceaccount", "default", "-n", name, check=False).returncode,
         what=f"the service account of {name}",
     )
     yield name
     kind.kubectl("delete", "namespace", name, "--wait=false")
+    # A volume belongs to no namespace, and would stay.
+    kind.kubectl("delete", "pv", f"checkpoints-{name}", "--ignore-not-found", "--wait=false")

@@ -11,7 +11,11 @@ def pod(name: str, image: str, *arguments: str, gpus: int = 0) -> dict[str, Any]
     limits = {"limits": {"nvidia.com/gpu": gpus}} if gpus else {}
     container = {"name": "main", "image": image, "args": list(arguments), "resources": limits}
     container |= {"imagePullPolicy": "IfNotPresent", "terminationMessagePolicy": "FallbackToLogsOnError"}
+    container |= {"securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}}
     spec = {"restartPolicy": "Never", "terminationGracePeriodSeconds": 1, "containers": [container]}
+    spec |= {
+        "securityContext": {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
+    }
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
 
 

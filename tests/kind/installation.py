@@ -1,0 +1,190 @@
+"""Seatrial on a kind cluster: images built and loaded, the chart installed, studies applied and awaited."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from kind.cluster import ROOT, KindCluster
+
+__all__ = ["NAMESPACE", "RELEASE", "Installation", "condition", "quick_study", "slow_study"]
+
+NAMESPACE = "seatrial-system"
+RELEASE = "seatrial"
+_CHART = "charts/seatrial"
+_IMAGES = ("seatrial-operator:0.1.0", "seatrial-trial:latest", "seatrial-prometheus:local")
+
+Object = dict[str, Any]
+
+
+def condition(found: Object, name: str) -> Object:
+    """Return a condition of an object by its type, empty when it has none of that type."""
+    conditions = (found.get("status") or {}).get("conditions") or []
+    return next((each for each in conditions if each["type"] == name), {})
+
+
+def quick_study(name: str, *, trials: int, parallel: int, seconds: float = 1.0) -> Object:
+    """Return a study whose trials know nothing of Seatrial: they sleep, then write a number as their last words."""
+    words = f'sleep {seconds}; printf \'{{"score": %s}}\' "$HP_x" > /dev/termination-log'
+    return _study(name, ["sh", "-c", words], trials=trials, parallel=parallel)
+
+
+def slow_study(name: str, *, trials: int = 4, parallel: int = 2) -> Object:
+    """Return a study whose trials run until they are told to stop, or find a file ``end`` in their own file system."""
+    words = (
+        'trap "exit 143" TERM; until [ -e /tmp/end ]; do sleep 0.2; done; '
+        'printf \'{"score": %s}\' "$HP_x" > /dev/termination-log'
+    )
+    return _study(name, ["sh", "-c", words], trials=trials, parallel=parallel)
+
+
+def _study(name: str, command: list[str], *, trials: int, parallel: int) -> Object:
+    container = {
+        "name": "trainer",
+        "image": "seatrial-trial:latest",
+        "imagePullPolicy": "IfNotPresent",
+        "command": command,
+        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
+    }
+    spec = {
+        "objectives": [{"metric": "score", "goal": "maximize"}],
+        "parameters": [{"name": "x", "type": "float", "min": 0.0, "max": 1.0}],
+        "algorithm": {"name": "random", "seed": 5},
+        "budget": {"maxTrials": trials, "parallelTrials": parallel},
+        "metrics": {"source": "termination-message"},
+        "trial": {"template": {"spec": {"terminationGracePeriodSeconds": 5, "containers": [container]}}},
+    }
+    return {"apiVersion": "seatrial.dev/v1alpha1", "kind": "Study", "metadata": {"name": name}, "spec": spec}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installation:
+    """Seatrial, installed on a cluster."""
+
+    kind: KindCluster
+
+    # ---- the release -------------------------------------------------------------------------------------------------
+
+    def build(self) -> None:
+        """Build the images and load them, where the cluster does not have them yet."""
+        self.kind.run("scripts/cluster-tools", "helm")
+        self.kind.run("scripts/build-images", "operator", "trial", "prometheus")
+        self.kind.run("scripts/kind-load", *_IMAGES)
+
+    def install(self, *values: str) -> None:
+        """Install the release, or bring one that is there to the chart's state, and wait until it works."""
+        create = ("kubectl", "create", "namespace", NAMESPACE)
+        self.kind.run(*create, check=False)
+        self.kind.kubectl(
+            "label", "--overwrite", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted"
+        )
+        settings = ("prometheus.image=seatrial-prometheus:local", *values)
+        chosen = [word for value in settings for word in ("--set", value)]
+        self.helm("upgrade", "--install", RELEASE, _CHART, *chosen, "--wait", "--timeout", "3m")
+
+    def helm(self, command: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run helm in the release's namespace."""
+        return self.kind.run("helm", command, "--namespace", NAMESPACE, *arguments, check=check)
+
+    def scale(self, deployment: str, replicas: int) -> None:
+        """Bring a deployment of the release to a number of Pods, and wait until it has them."""
+        self.kind.kubectl("-n", NAMESPACE, "scale", f"deployment/{deployment}", f"--replicas={replicas}")
+        self.kind.wait_until(
+            lambda: len(self.pods_of(deployment)) == replicas, what=f"{deployment} to have {replicas} Pods"
+        )
+        if replicas:
+            self.kind.kubectl("-n", NAMESPACE, "rollout", "status", f"deployment/{deployment}", "--timeout=120s")
+
+    def pods_of(self, deployment: str) -> list[str]:
+        """Return the names of a deployment's Pods."""
+        component = {"seatrial": "operator", "seatrial-prometheus": "prometheus"}[deployment]
+        found = self.kind.get("pods", "-n", NAMESPACE, "-l", f"app.kubernetes.io/component={component}")
+        return [pod["metadata"]["name"] for pod in found["items"]]
+
+    def leader(self) -> str:
+        """Return who holds the Lease; empty when nobody does."""
+        return str(self.kind.get("lease", "seatrial-operator", "-n", NAMESPACE)["spec"].get("holderIdentity") or "")
+
+    # ---- studies -----------------------------------------------------------------------------------------------------
+
+    def apply_example(self, namespace: str, name: str) -> str:
+        """Apply a file of ``examples/`` as it is; return the study's name."""
+        path = ROOT / "examples" / f"{name}.yaml"
+        self.kind.kubectl("apply", "-n", namespace, "-f", str(path))
+        return str(yaml.safe_load(path.read_text())["metadata"]["name"])
+
+    def add_checkpoints(self, namespace: str) -> None:
+        """Give a namespace the volume of ``examples/kind/checkpoints.yaml``."""
+        for each in yaml.safe_load_all((ROOT / "examples/kind/checkpoints.yaml").read_text()):
+            if each["kind"] == "PersistentVolume":
+                each["metadata"]["name"] = f"checkpoints-{namespace}"
+                each["spec"]["claimRef"]["namespace"] = namespace
+            else:
+                each["metadata"]["namespace"] = namespace
+            self.kind.kubectl("apply", "-f", "-", text=yaml.safe_dump(each))
+
+    def study(self, namespace: str, name: str) -> Object:
+        """Return a study as stored."""
+        return self.kind.get("study", name, "-n", namespace)
+
+    def trials(self, namespace: str, study: str) -> list[Object]:
+        """Return the trials of a study, by index."""
+        found = self.kind.get("trials", "-n", namespace, "-l", f"seatrial.dev/study={study}")["items"]
+        return sorted(found, key=lambda trial: trial["spec"]["index"])
+
+    def pods(self, namespace: str) -> list[Object]:
+        """Return the Pods of a namespace."""
+        found: list[Object] = self.kind.get("pods", "-n", namespace)["items"]
+        return found
+
+    def running(self, namespace: str) -> list[str]:
+        """Return the names of the Pods that run and are not being deleted."""
+        return [
+            pod["metadata"]["name"]
+            for pod in self.pods(namespace)
+            if pod["status"].get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]
+        ]
+
+    def wait_for(
+        self, namespace: str, name: str, holds: Callable[[Object], bool], *, what: str, seconds: float = 90
+    ) -> Object:
+        """Return a study as soon as something holds of it.
+
+        Raises:
+            TimeoutError: If it does not in time; the study's status is shown.
+        """
+        try:
+            self.kind.wait_until(lambda: holds(self.study(namespace, name)), what=what, seconds=seconds)
+        except TimeoutError as error:
+            status = yaml.safe_dump(self.study(namespace, name).get("status"))
+            raise TimeoutError(f"{error}; study {name}:\n{status}") from error
+        return self.study(namespace, name)
+
+    def wait_done(self, namespace: str, name: str, *, seconds: float = 120) -> Object:
+        """Return a study once it has ended."""
+        return self.wait_for(
+            namespace,
+            name,
+            lambda study: condition(study, "Succeeded").get("status") in {"True", "False"},
+            what=f"study {name} to end",
+            seconds=seconds,
+        )
+
+    def watch(self, namespace: str, name: str, *, seconds: float) -> Iterator[tuple[Object, list[Object]]]:
+        """Yield a study and the Pods of its namespace again and again until it has ended.
+
+        Raises:
+            TimeoutError: If it does not end in time.
+        """
+        seen: list[tuple[Object, list[Object]]] = []
+
+        def look() -> bool:
+            seen.append((self.study(namespace, name), self.pods(namespace)))
+            return condition(seen[-1][0], "Succeeded").get("status") in {"True", "False"}
+
+        self.kind.wait_until(look, what=f"study {name} to end", seconds=seconds)
+        yield from seen

@@ -1,0 +1,275 @@
+"""What happens to studies in a cluster: Pods, trials, operators and namespaces that go while trials run."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from kind.installation import NAMESPACE, Installation, condition, quick_study, slow_study
+
+
+def apply(seatrial: Installation, namespace: str, study: dict[str, Any]) -> str:
+    seatrial.kind.apply(namespace, study)
+    return str(study["metadata"]["name"])
+
+
+def wait_running(seatrial: Installation, namespace: str, count: int) -> list[str]:
+    seatrial.kind.wait_until(lambda: len(seatrial.running(namespace)) == count, what=f"{count} Pods to run")
+    return sorted(seatrial.running(namespace))
+
+
+def let_end(seatrial: Installation, namespace: str, pods: list[str]) -> None:
+    for pod in pods:
+        seatrial.kind.run("kubectl", "exec", "-n", namespace, pod, "--", "touch", "/tmp/end")  # noqa: S108 - in the container
+
+
+def values(trials: list[dict[str, Any]]) -> dict[str, float]:
+    return {trial["metadata"]["name"]: trial["status"]["observation"]["values"][0] for trial in trials}
+
+
+def assignments(trials: list[dict[str, Any]]) -> dict[str, float]:
+    return {trial["metadata"]["name"]: trial["spec"]["assignment"]["x"] for trial in trials}
+
+
+def test_sixty_short_trials_leave_all_values_though_the_operator_dies_twice(
+    seatrial: Installation, namespace: str
+) -> None:
+    name = apply(seatrial, namespace, quick_study("short", trials=60, parallel=6))
+
+    for done in (10, 30):
+        seatrial.wait_for(
+            namespace,
+            name,
+            lambda study, done=done: (study.get("status") or {}).get("trials", {}).get("completed", 0) >= done,
+            what=f"{done} trials to end",
+            seconds=300,
+        )
+        (operator,) = seatrial.pods_of("seatrial")
+        seatrial.kind.kubectl("-n", NAMESPACE, "delete", "pod", operator, "--grace-period=0", "--force")
+        seatrial.kind.wait_until(
+            lambda gone=operator: seatrial.pods_of("seatrial") not in ([], [gone]), what="another operator"
+        )
+    study = seatrial.wait_done(namespace, name, seconds=300)
+
+    trials = seatrial.trials(namespace, name)
+    assert condition(study, "Succeeded")["status"] == "True"
+    assert [trial["spec"]["index"] for trial in trials] == list(range(60))
+    assert values(trials) == assignments(trials)
+    assert {trial["status"]["attempt"] for trial in trials} == {0}
+
+
+def test_a_pod_that_is_deleted_is_followed_by_another_at_no_cost(seatrial: Installation, namespace: str) -> None:
+    name = apply(seatrial, namespace, slow_study("pods", trials=2, parallel=2))
+    first, second = wait_running(seatrial, namespace, 2)
+
+    seatrial.kind.kubectl("delete", "pod", first, "-n", namespace)
+
+    # No retries are granted: this one is not the trial's fault.
+    again = first.removesuffix("-0") + "-1"
+    seatrial.kind.wait_until(lambda: seatrial.running(namespace) == sorted([again, second]), what="the second attempt")
+    let_end(seatrial, namespace, [again, second])
+    study = seatrial.wait_done(namespace, name)
+    assert condition(study, "Succeeded")["status"] == "True"
+    trials = seatrial.trials(namespace, name)
+    assert values(trials) == assignments(trials)
+    assert study["status"]["trials"]["failed"] == 0
+
+
+def test_a_trial_that_is_deleted_is_tried_again(seatrial: Installation, namespace: str) -> None:
+    name = apply(seatrial, namespace, slow_study("again", trials=2, parallel=2))
+    wait_running(seatrial, namespace, 2)
+    before = {trial["metadata"]["name"]: trial["metadata"]["uid"] for trial in seatrial.trials(namespace, name)}
+
+    seatrial.kind.kubectl("delete", "trial", f"{name}-0", "-n", namespace)
+
+    def is_new() -> bool:
+        trials = seatrial.trials(namespace, name)
+        return len(trials) == 2 and trials[0]["metadata"]["uid"] != before[f"{name}-0"]
+
+    seatrial.kind.wait_until(is_new, what="the trial to be there again")
+    pods = wait_running(seatrial, namespace, 2)
+    owners = {pod["metadata"]["ownerReferences"][0]["uid"] for pod in seatrial.pods(namespace)}
+    assert before[f"{name}-0"] not in owners
+    let_end(seatrial, namespace, pods)
+    assert condition(seatrial.wait_done(namespace, name), "Succeeded")["status"] == "True"
+    trials = seatrial.trials(namespace, name)
+    assert values(trials) == assignments(trials)
+
+
+def test_a_study_that_is_deleted_leaves_nothing(seatrial: Installation, namespace: str) -> None:
+    name = apply(seatrial, namespace, slow_study("gone"))
+    wait_running(seatrial, namespace, 2)
+
+    seatrial.kind.kubectl("delete", "study", name, "-n", namespace, "--timeout=60s")
+
+    seatrial.kind.wait_until(
+        lambda: not seatrial.pods(namespace) and not seatrial.trials(namespace, name), what="Pods and trials to go"
+    )
+
+
+def test_a_study_that_is_deleted_in_the_foreground_leaves_nothing(seatrial: Installation, namespace: str) -> None:
+    name = apply(seatrial, namespace, slow_study("foreground"))
+    wait_running(seatrial, namespace, 2)
+
+    seatrial.kind.kubectl("delete", "study", name, "-n", namespace, "--cascade=foreground", "--timeout=90s")
+
+    assert seatrial.trials(namespace, name) == []
+
+
+def test_a_namespace_that_is_deleted_ends(seatrial: Installation, namespace: str) -> None:
+    apply(seatrial, namespace, slow_study("whole"))
+    wait_running(seatrial, namespace, 2)
+
+    seatrial.kind.kubectl("delete", "namespace", namespace, "--timeout=120s")
+
+    # For the fixture, which deletes it as well.
+    seatrial.kind.kubectl("create", "namespace", namespace)
+
+
+def test_studies_of_one_name_in_two_namespaces_do_not_meet(seatrial: Installation, namespace: str) -> None:
+    other = f"{namespace}-other"
+    seatrial.kind.kubectl("create", "namespace", other)
+    one, two = quick_study("twin", trials=4, parallel=2), quick_study("twin", trials=6, parallel=2)
+    two["spec"]["algorithm"]["seed"] = 6
+
+    apply(seatrial, namespace, one)
+    apply(seatrial, other, two)
+
+    for place, count in ((namespace, 4), (other, 6)):
+        assert condition(seatrial.wait_done(place, "twin"), "Succeeded")["status"] == "True"
+        trials = seatrial.trials(place, "twin")
+        assert len(trials) == count
+        assert values(trials) == assignments(trials)
+    assert assignments(seatrial.trials(namespace, "twin")) != assignments(seatrial.trials(other, "twin")[:4])
+    seatrial.kind.kubectl("delete", "namespace", other, "--wait=false")
+
+
+def test_of_two_operators_one_works(seatrial: Installation, namespace: str) -> None:
+    seatrial.scale("seatrial", 2)
+    try:
+        name = apply(seatrial, namespace, quick_study("two", trials=12, parallel=4))
+        study = seatrial.wait_done(namespace, name)
+        logs = {pod: seatrial.kind.kubectl("-n", NAMESPACE, "logs", pod) for pod in seatrial.pods_of("seatrial")}
+    finally:
+        seatrial.scale("seatrial", 1)
+
+    assert condition(study, "Succeeded")["status"] == "True"
+    trials = seatrial.trials(namespace, name)
+    assert len(trials) == 12
+    assert values(trials) == assignments(trials)
+    assert sorted('"message":"Leading"' in log for log in logs.values()) == [False, True]
+
+
+def test_the_next_operator_takes_over_when_the_leader_goes(seatrial: Installation, namespace: str) -> None:
+    seatrial.scale("seatrial", 2)
+    try:
+        seatrial.kind.wait_until(lambda: bool(seatrial.leader()), what="a leader")
+        leader = next(pod for pod in seatrial.pods_of("seatrial") if seatrial.leader().startswith(pod))
+        seatrial.kind.kubectl("-n", NAMESPACE, "delete", "pod", leader)
+        name = apply(seatrial, namespace, quick_study("next", trials=4, parallel=2))
+        study = seatrial.wait_done(namespace, name)
+        assert not seatrial.leader().startswith(leader)
+    finally:
+        seatrial.scale("seatrial", 1)
+
+    assert condition(study, "Succeeded")["status"] == "True"
+
+
+def test_a_second_installation_is_refused(seatrial: Installation) -> None:
+    command = ("helm", "install", "second", "charts/seatrial", "--namespace", "elsewhere", "--create-namespace")
+
+    done = seatrial.kind.run(*command, check=False)
+
+    assert done.returncode
+    assert "cannot be imported into the current release" in done.stderr
+    seatrial.kind.kubectl("delete", "namespace", "elsewhere", "--ignore-not-found", "--wait=false")
+
+
+def test_a_study_is_paused_and_goes_on(seatrial: Installation, namespace: str) -> None:
+    name = apply(seatrial, namespace, slow_study("pause", trials=2, parallel=2))
+    wait_running(seatrial, namespace, 2)
+
+    seatrial.kind.kubectl("patch", "study", name, "-n", namespace, "--type=merge", "-p", '{"spec":{"suspend":true}}')
+
+    paused = seatrial.wait_for(
+        namespace, name, lambda study: condition(study, "Succeeded")["reason"] == "Suspended", what="the pause"
+    )
+    seatrial.kind.wait_until(lambda: seatrial.running(namespace) == [], what="the trials to stop")
+    assert condition(paused, "Succeeded")["status"] == "Unknown"
+    seatrial.kind.kubectl("patch", "study", name, "-n", namespace, "--type=merge", "-p", '{"spec":{"suspend":false}}')
+    let_end(seatrial, namespace, wait_running(seatrial, namespace, 2))
+    assert condition(seatrial.wait_done(namespace, name), "Succeeded")["status"] == "True"
+
+
+def test_a_study_that_has_ended_is_extended(seatrial: Installation, namespace: str) -> None:
+    name = apply(seatrial, namespace, quick_study("more", trials=3, parallel=3))
+    seatrial.wait_done(namespace, name)
+    budget = json.dumps({"spec": {"budget": {"maxTrials": 7, "parallelTrials": 4}}})
+
+    seatrial.kind.kubectl("patch", "study", name, "-n", namespace, "--type=merge", "-p", budget)
+
+    seatrial.kind.wait_until(lambda: len(seatrial.trials(namespace, name)) == 7, what="more trials")
+    study = seatrial.wait_for(
+        namespace, name, lambda found: found["status"]["trials"]["completed"] == 7, what="the further trials to end"
+    )
+    assert condition(study, "Succeeded")["status"] == "True"
+    trials = seatrial.trials(namespace, name)
+    assert values(trials) == assignments(trials)
+
+
+def test_a_pod_that_the_namespace_forbids_is_explained_before_any_trial(seatrial: Installation, namespace: str) -> None:
+    study = quick_study("forbidden", trials=2, parallel=1)
+    study["spec"]["trial"]["template"]["spec"]["hostNetwork"] = True
+
+    name = apply(seatrial, namespace, study)
+
+    found = seatrial.wait_for(
+        namespace,
+        name,
+        lambda study: condition(study, "TemplateAccepted").get("status") == "False",
+        what="the refusal to be told",
+    )
+    told = condition(found, "TemplateAccepted")
+    assert told["reason"] == "PodSecurity"
+    assert "host namespaces" in told["message"]
+    assert seatrial.trials(namespace, name) == []
+
+
+def test_an_image_that_is_not_there_is_told_of(seatrial: Installation, namespace: str) -> None:
+    study = quick_study("image", trials=1, parallel=1)
+    study["spec"]["trial"]["template"]["spec"]["containers"][0]["image"] = "registry.invalid/nothing:1"
+
+    name = apply(seatrial, namespace, study)
+
+    found = seatrial.wait_for(
+        namespace,
+        name,
+        lambda study: "ImagePull" in condition(study, "Succeeded").get("message", ""),
+        what="the missing image to be told",
+    )
+    assert condition(found, "Succeeded")["status"] == "Unknown"
+
+
+def test_curves_are_read_from_the_pods_where_a_study_asks_for_that(seatrial: Installation, namespace: str) -> None:
+    program = (
+        "import seatrial_harness as s, time\n"
+        "trial = s.start(x=0.5)\n"
+        "for step in trial.steps(8):\n"
+        "    time.sleep(1)\n"
+        "    trial.report(step, score=trial.x * step)\n"
+    )
+    study = quick_study("scrape", trials=6, parallel=3)
+    study["spec"]["trial"]["template"]["spec"]["containers"][0]["command"] = ["python", "-c", program]
+    study["spec"] |= {
+        "metrics": {"source": "scrape"},
+        "steps": {"unit": "second", "max": 8},
+        "stopping": {"rule": "asha", "asha": {"eta": 2, "minStep": 1}},
+    }
+
+    name = apply(seatrial, namespace, study)
+
+    ended = seatrial.wait_done(namespace, name)
+    reasons = [condition(trial, "Succeeded")["reason"] for trial in seatrial.trials(namespace, name)]
+    assert condition(ended, "MetricsAvailable")["reason"] == "ScrapedByOperator"
+    assert "NotPromoted" in reasons
+    assert "Completed" in reasons

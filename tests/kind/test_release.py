@@ -1,0 +1,79 @@
+"""The release's own life: what it installs works, is upgraded, rolled back and taken away, and nothing is stuck."""
+
+from __future__ import annotations
+
+from kind.installation import NAMESPACE, RELEASE, Installation, condition, quick_study, slow_study
+from kind.test_events_of_life import apply, assignments, let_end, values, wait_running
+
+
+def test_the_charts_own_test_passes(seatrial: Installation) -> None:
+    told = seatrial.helm("test", RELEASE, "--logs", "--timeout", "2m").stdout
+
+    assert "Phase:          Succeeded" in told
+    assert "a sound study is accepted; a wrong one is refused" in told
+
+
+def test_operator_and_prometheus_run_where_pod_security_is_restricted(seatrial: Installation) -> None:
+    labels = seatrial.kind.get("namespace", NAMESPACE)["metadata"]["labels"]
+
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+    assert len(seatrial.pods_of("seatrial")) == 1
+    assert len(seatrial.pods_of("seatrial-prometheus")) == 1
+
+
+def test_an_upgrade_and_a_rollback_cost_running_trials_nothing(seatrial: Installation, namespace: str) -> None:
+    name = apply(seatrial, namespace, slow_study("through", trials=2, parallel=2))
+    pods = wait_running(seatrial, namespace, 2)
+    before = seatrial.pods_of("seatrial")
+
+    seatrial.install("operator.logLevel=debug")
+    upgraded = seatrial.pods_of("seatrial")
+    seatrial.helm("rollback", RELEASE, "--wait", "--timeout", "3m")
+
+    assert set(before).isdisjoint(upgraded)
+    assert wait_running(seatrial, namespace, 2) == pods
+    let_end(seatrial, namespace, pods)
+    assert condition(seatrial.wait_done(namespace, name), "Succeeded")["status"] == "True"
+    trials = seatrial.trials(namespace, name)
+    assert values(trials) == assignments(trials)
+    assert {trial["status"]["attempt"] for trial in trials} == {0}
+
+
+def test_taking_the_release_away_leaves_studies_and_nothing_that_is_stuck(
+    seatrial: Installation, namespace: str
+) -> None:
+    kind = seatrial.kind
+    kept = apply(seatrial, namespace, quick_study("kept", trials=2, parallel=2))
+    seatrial.wait_done(namespace, kept)
+    name = apply(seatrial, namespace, slow_study("orphans", trials=2, parallel=2))
+    pods = wait_running(seatrial, namespace, 2)
+    other = f"{namespace}-away"
+    kind.kubectl("create", "namespace", other)
+    apply(seatrial, other, slow_study("doomed", trials=2, parallel=2))
+    wait_running(seatrial, other, 2)
+
+    seatrial.helm("uninstall", RELEASE, "--wait", "--timeout", "3m")
+
+    try:
+        # Its trials run on; a namespace ends though no operator is there.
+        assert sorted(seatrial.running(namespace)) == pods
+        assert all("finalizers" not in pod["metadata"] for pod in seatrial.pods(namespace))
+        kind.kubectl("delete", "namespace", other, "--timeout=120s")
+        assert len(seatrial.trials(namespace, kept)) == 2
+        left = kind.kubectl(
+            "get",
+            "all,lease,configmap,role,rolebinding",
+            "-n",
+            NAMESPACE,
+            "-l",
+            f"app.kubernetes.io/instance={RELEASE}",
+        )
+        assert left == ""
+    finally:
+        seatrial.install()
+
+    # What ran meanwhile is found again by the next release.
+    let_end(seatrial, namespace, pods)
+    assert condition(seatrial.wait_done(namespace, name), "Succeeded")["status"] == "True"
+    trials = seatrial.trials(namespace, name)
+    assert values(trials) == assignments(trials)
