@@ -92,6 +92,101 @@ def test_after_a_parent_s_checkpoint_the_trial_s_own_hyperparameters_are_applied
     assert ended.out.splitlines() == ["9 True 0.125 0.125 0.5 10", "10 False 0.01 0.125 0.5 11"]
 
 
+def test_a_schedule_that_was_taken_over_goes_on_from_the_trial_s_own_rate(trial: ATrial) -> None:
+    ended = trial.with_env(SEATRIAL_PARAMETERS='{"lr": 0.4}').run("""
+        import os, torch
+        from torch.optim.lr_scheduler import *
+        SCHEDULES = {
+            "step": lambda o, lr: StepLR(o, 3, gamma=0.1),
+            "exponential": lambda o, lr: ExponentialLR(o, 0.9),
+            "cosine": lambda o, lr: CosineAnnealingLR(o, 12, eta_min=0.01),
+            "lambda": lambda o, lr: LambdaLR(o, lambda n: 1 / (n + 1)),
+            "warm-up": lambda o, lr: LinearLR(o, 0.1, total_iters=8),
+            "one cycle": lambda o, lr: OneCycleLR(o, max_lr=lr, total_steps=20),
+            "sequence": lambda o, lr: SequentialLR(o, [LinearLR(o, 0.1, total_iters=2), ExponentialLR(o, 0.9)], [2]),
+            "plateau": lambda o, lr: ReduceLROnPlateau(o, patience=100),
+        }
+        def build(make, lr):
+            optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(2))], lr=lr)
+            return optimizer, make(optimizer, lr)
+        def step(optimizer, schedule, count):
+            rates = []
+            for _ in range(count):
+                optimizer.step()
+                schedule.step(*([1.0] if isinstance(schedule, ReduceLROnPlateau) else []))
+                rates.append(optimizer.param_groups[0]["lr"])
+            return rates
+        for number, (name, make) in enumerate(SCHEDULES.items()):
+            os.environ.pop("SEATRIAL_PARENT_CHECKPOINT", None)
+            os.environ["SEATRIAL_CHECKPOINT_DIR"] = os.path.abspath(f"winner-{number}")
+            winner = seatrial.start()
+            optimizer, schedule = build(make, 0.8)
+            step(optimizer, schedule, 4)
+            winner.save(4, optimizer=optimizer.state_dict(), schedule=schedule.state_dict())
+            os.environ["SEATRIAL_PARENT_CHECKPOINT"] = str(winner.latest().path)
+            os.environ["SEATRIAL_CHECKPOINT_DIR"] = os.path.abspath(f"loser-{number}")
+            winner.finish()
+            trial = seatrial.start()
+            optimizer, schedule = build(make, 0.4)
+            state = trial.load()
+            optimizer.load_state_dict(state["optimizer"])
+            schedule.load_state_dict(state["schedule"])
+            trial.reapply(optimizer, schedule)
+            after, whole = step(optimizer, schedule, 6), step(*build(make, 0.4), 10)[4:]
+            print(name, all(abs(a - b) < 1e-9 for a, b in zip(after, whole, strict=True)) or (after, whole))
+            trial.finish()
+    """)
+
+    names = ["step", "exponential", "cosine", "lambda", "warm-up", "one cycle", "sequence", "plateau"]
+    assert ended.out.splitlines() == [f"{name} True" for name in names], ended.err
+
+
+def test_parameters_are_found_in_the_groups_however_they_are_spelt(trial: ATrial) -> None:
+    mine = trial.with_env(
+        SEATRIAL_PARAMETERS='{"learningRate": 0.125, "weightDecay": 0.5, "beta1": 0.75, "amsgrad": true, "hidden": 3}'
+    )
+    ended = mine.run("""
+        import torch
+        optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(2))], lr=0.9)
+        trial = seatrial.start()
+        trial.reapply(optimizer)
+        group = optimizer.param_groups[0]
+        print(group["lr"], group["weight_decay"], group["betas"], group["amsgrad"])
+        trial.reapply(optimizer, beta2=0.25, lr=1.0)
+        print(group["lr"], group["betas"])
+        try:
+            trial.reapply(optimizer, momentum=0.5)
+        except ValueError as error:
+            print(error)
+    """)
+
+    assert ended.out.splitlines()[:2] == ["0.125 0.5 (0.75, 0.999) True", "1.0 (0.75, 0.25)"]
+    assert ended.out.splitlines()[2].startswith("the optimizer has no 'momentum' in its param groups; it has lr, betas")
+
+
+def test_an_optimizer_that_was_taken_over_and_keeps_the_other_s_rate_is_told(trial: ATrial) -> None:
+    ended = trial.run("""
+        import os, sys, torch
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(2))], lr=0.9)
+        winner = seatrial.start()
+        winner.save(9, optimizer=optimizer.state_dict())
+        os.environ["SEATRIAL_PARENT_CHECKPOINT"] = str(winner.latest().path)
+        os.environ["SEATRIAL_CHECKPOINT_DIR"] = os.path.abspath("loser")
+        winner.finish()
+        for forgotten in (False, True):
+            trial = seatrial.start()
+            optimizer.load_state_dict(trial.load()["optimizer"])
+            if not forgotten:
+                trial.reapply(optimizer, lr=trial.lr)
+            trial.finish()
+            print(f"{forgotten=}", file=sys.stderr)
+    """)
+
+    first, second, *_ = ended.err.split("forgotten=")
+    assert "reapply" not in first
+    assert "call trial.reapply(optimizer) after load_state_dict" in second
+
+
 @pytest.mark.parametrize("module", ["digits_mlp", "digits_cnn"])
 def test_a_resumed_training_of_the_example_ends_like_one_that_was_never_interrupted(trial: ATrial, module: str) -> None:
     mine = trial.with_env(

@@ -19,6 +19,7 @@ from seatrial_harness.files import write_atomically
 from seatrial_harness.message import CheckpointMark, Ending, Status, build_message
 from seatrial_harness.notices import Notices
 from seatrial_harness.parameters import Parameters
+from seatrial_harness.reapplying import holds_optimizer, match_groups, set_hyperparameters
 from seatrial_harness.reporter import Reporter
 from seatrial_harness.saver import Restored, Saver
 from seatrial_harness.surroundings import Surroundings
@@ -66,6 +67,7 @@ class Trial:
         self._until = _NEVER if self.until_step is None else self.until_step
         self._due = False
         self._asked = self._in_loop = self._done = self._stop_seen = self._finished = False
+        self._unapplied = False
         self._signals = 0
         self._next_look = 0.0
         self._verdict: Verdict | None = None
@@ -218,6 +220,7 @@ class Trial:
         """
         state = self._saver.load(weights_only=weights_only, map_location=map_location)
         self._resume()
+        self._unapplied = state is not None and state.inherited and any(map(holds_optimizer, state.values()))
         return state
 
     def _resume(self) -> None:
@@ -229,33 +232,29 @@ class Trial:
         if restored.reports is not None and not restored.inherited:
             self._reporter.record.restore(restored.reports)
 
-    def reapply(self, optimizer: Any, **values: Any) -> None:  # noqa: ANN401  (a torch optimizer)
-        """Set hyperparameters in an optimizer's param groups after its state was loaded from another trial's checkpoint.
+    def reapply(self, optimizer: Any, /, *schedules: Any, **values: Any) -> None:  # noqa: ANN401  (torch's)
+        """Put this trial's hyperparameters into an optimizer whose state was loaded from another trial's checkpoint.
 
-        Does nothing after this trial's own checkpoint: its optimizer state is already its own, schedules included.
+        Call it after all ``load_state_dict``. Does nothing after this trial's own checkpoint: that optimizer state is its own
+        already, schedules included.
 
         Args:
             optimizer: Anything with ``param_groups``.
-            values: By the param groups' own names; default: all parameters of the study that the groups know.
+            schedules: Its learning-rate schedules, restored: they go on where they are, from this trial's rate. Schedules that are
+                made afterwards begin anew and need not be named.
+            values: By the param groups' own names, ``lr=trial.lr``; default: all parameters of the study that the groups know,
+                however they are spelt (``weightDecay``, ``learningRate``, ``beta1``).
 
         Raises:
             ValueError: If a group has no such entry.
         """
+        self._unapplied = False
         if self._saver.restored is not None and not self._saver.restored.inherited:
             return
         groups = optimizer.param_groups
-        wanted = values or {
-            name: self.parameters[name] for name in self.assignment if all(name in group for group in groups)
-        }
-        for group in groups:
-            for name, value in wanted.items():
-                if name not in group:
-                    raise ValueError(
-                        f"the optimizer has no {name!r} in its param groups; it has {', '.join(key for key in group if key != 'params')}"
-                    )
-                _set_entry(group, name, value)
-            if "lr" in wanted and "initial_lr" in group:
-                _set_entry(group, "initial_lr", wanted["lr"])
+        entries = {} if values else match_groups(groups, self.assignment)
+        wanted = values or {entry: self.parameters[name] for name, entry in entries.items()}
+        set_hyperparameters(groups, schedules, wanted)
 
     def infeasible(self, why: str) -> NoReturn:
         """End the trial: this assignment cannot be trained. The search is told, and it is not retried.
@@ -314,6 +313,12 @@ class Trial:
             return
         self._finished = True
         self._reporter.close()
+        if self._unapplied:
+            self._notices.once(
+                "unapplied",
+                "the optimizer was restored from another trial, and with it that trial's learning rate: call "
+                "trial.reapply(optimizer) after load_state_dict",
+            )
         unread = self.parameters.never_read(self.assignment) if self._verdict is None else []
         if unread:
             self._notices.once("unread", f"the script never read {', '.join(unread)}: is a name misspelt?")
@@ -357,11 +362,3 @@ def _to_step(step: object) -> int:
         return operator.index(step)  # type: ignore[arg-type]
     except TypeError:
         raise TypeError(f"step is {step!r}, but must be an integer") from None
-
-
-def _set_entry(group: dict[str, Any], name: str, value: Any) -> None:  # noqa: ANN401
-    # Some optimizers keep the learning rate in a tensor.
-    if hasattr(group[name], "fill_"):
-        group[name].fill_(value)
-    else:
-        group[name] = value
