@@ -174,6 +174,54 @@ def test_kubectl_get_shows_what_goes_on_in_columns(
     assert wide[0].split()[-2:] == ["FAILED", "MESSAGE"]
 
 
+def test_kubectl_get_shows_trials_in_columns(
+    control_plane: ControlPlane, api: Client, namespace: str, trial: str
+) -> None:
+    running = {"type": "Succeeded", "status": "Unknown", "reason": "Running", "message": "runs on node-1"}
+    running["lastTransitionTime"] = "2026-01-01T00:00:00Z"
+    seen = {"values": [0.9644], "step": 11}
+    status = {"conditions": [running], "progress": "11/27", "observation": seen, "parameters": "lr=0.0031 hidden=211"}
+    assert api.merge(f"{trial}/status", {"status": status}).is_accepted
+
+    narrow = control_plane.kubectl("get", "trials", "-n", namespace).stdout.splitlines()
+    wide = control_plane.kubectl("get", "tri", "-n", namespace, "-o", "wide").stdout.splitlines()
+
+    assert narrow[0].split() == ["NAME", "STATE", "STEP", "OBJECTIVE", "PARAMETERS", "AGE"]
+    assert narrow[1].split()[:6] == ["digits-0", "Running", "11/27", "0.9644", "lr=0.0031", "hidden=211"]
+    assert wide[1].endswith("runs on node-1")
+
+
+def test_describe_tells_the_conditions_in_sentences(
+    control_plane: ControlPlane, api: Client, namespace: str, study: str
+) -> None:
+    waiting = {"type": "Succeeded", "status": "Unknown", "reason": "Waiting", "observedGeneration": 1}
+    waiting |= {"message": "2 trials wait: Insufficient nvidia.com/gpu", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    assert api.merge(f"{study}/status", {"status": {"conditions": [waiting]}}).is_accepted
+
+    shown = control_plane.kubectl("describe", "study", "digits", "-n", namespace).stdout
+
+    lines = [line.strip() for line in shown.splitlines()]
+    assert "Message:               2 trials wait: Insufficient nvidia.com/gpu" in lines
+    assert "Reason:                Waiting" in lines
+    assert lines[-1].split() == ["Events:", "<none>"]
+
+
+@pytest.mark.parametrize("name", ["studies", "trials"])
+def test_every_field_of_the_served_schema_has_a_description(api: Client, name: str) -> None:
+    crd = api.get(f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}.seatrial.dev").body
+    schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+
+    def silent(field: dict[str, Any], path: str) -> list[str]:
+        found = [] if field.get("description") or path.endswith("[]") or path.startswith(".metadata") else [path]
+        for key, child in field.get("properties", {}).items():
+            found += silent(child, f"{path}.{key}")
+        if isinstance(field.get("items"), dict):
+            found += silent(field["items"], f"{path}[]")
+        return found
+
+    assert silent(schema, "") == []
+
+
 def test_one_category_names_studies_and_trials(
     control_plane: ControlPlane, namespace: str, study: str, trial: str
 ) -> None:

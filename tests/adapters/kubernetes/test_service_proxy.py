@@ -74,7 +74,7 @@ def test_a_service_is_asked_by_get_with_the_form_in_the_address() -> None:
             403,
             "you may not get services/proxy in namespace monitoring; .*kubectl port-forward -n monitoring service/prom 9090",
         ),
-        (404, "there is no Service prom in namespace monitoring"),
+        (404, "there is no Service prom with Pods in namespace monitoring"),
         (503, "has no Pod that answers"),
         (500, "words of the server"),
     ],

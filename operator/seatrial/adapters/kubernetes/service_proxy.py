@@ -134,7 +134,7 @@ def _describe(code: int, words: str, service: InsideService) -> str:
             f"right, or run kubectl port-forward -n {where} service/{name} {service.port} and give --prometheus-url http://127.0.0.1:{service.port}"
         )
     if code == 404:
-        return f"there is no Service {name} in namespace {where}"
+        return f"there is no Service {name} with Pods in namespace {where} ({words})"
     if code == 503:
         return f"the Service {name} in namespace {where} has no Pod that answers ({words})"
     return f"the API server's proxy to Service {name} in namespace {where} says: {words}"
