@@ -26,7 +26,7 @@ from seatrial.decide.causes import (
     Told,
     find_cause,
 )
-from seatrial.decide.lifecycle import Seen, status_requeued
+from seatrial.decide.lifecycle import Seen, status_requeued, with_exclusions
 from seatrial.decide.outcome import settle, settle_vanished
 from seatrial.decide.planner import plan_study
 from seatrial.decide.snapshot import build_limits, build_trial
@@ -444,6 +444,23 @@ def test_a_node_is_excluded_after_as_many_faults_as_the_rule_wants():
     laptop = ruled({**rule, "after": 1}, attempt=failed(74))
 
     assert [action.excluded_node for action in (once, twice, laptop)] == ["", "n7", ""]
+
+
+def test_what_one_trial_found_counts_for_all_trials_of_its_study_while_there_is_a_rule():
+    def named(index: int, *nodes: str) -> Trial:
+        spec = {"study": "s", "index": index, "assignment": {"x": 0.5}, "seed": 1, "origin": {"algorithm": "random"}}
+        body = {"metadata": {"name": f"s-{index}"}, "spec": spec, "status": {"excludedNodes": list(nodes)}}
+        return Trial.model_validate(body)
+
+    trials = {f"s-{trial.spec.index}": trial for trial in (named(0, "n1"), named(1, "n2", "n1"), named(2))}
+    ruled_study = with_retries(retryPolicy={"rules": [ECC]})
+
+    placed = with_exclusions(trials["s-2"], ruled_study, trials)
+    free = with_exclusions(trials["s-2"], with_retries(), trials)
+
+    assert placed.status.excluded_nodes == ["n1", "n2"]
+    assert free.status.excluded_nodes == []
+    assert trials["s-2"].status.excluded_nodes == []
 
 
 def test_rules_of_a_flaky_kind_end_too():

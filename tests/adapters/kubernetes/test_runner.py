@@ -91,6 +91,40 @@ async def test_a_pod_that_was_not_wanted_is_tried_again_after_a_while():
     assert lab.cluster.pods() == ["s-0-0"]
 
 
+async def test_a_refused_pod_is_offered_from_the_edited_template_at_once():
+    lab = Lab()
+    lab.refusal = Forbidden("denied by policy", code=403)
+    await lab.start()
+    lab.refusal = None
+    container = {"name": "main", "image": "mended", "command": ["true"]}
+    trial = {"template": {"spec": {"containers": [container]}}}
+    lab.study = lab.study.model_copy(update={"spec": a_study(trial=trial).spec})
+
+    await lab.observe()
+
+    pod = lab.cluster.server.get(PODS, "default", "s-0-0")
+    assert pod["spec"]["containers"][0]["image"] == "mended"
+
+
+async def test_a_pod_that_policies_refuse_is_offered_less_and_less_often():
+    lab = Lab()
+    lab.refusal = Forbidden("denied by policy", code=403)
+    await lab.start()
+    offers = 0
+
+    def count(resource: Resource, body: KubeObject) -> None:
+        nonlocal offers
+        offers += resource is PODS
+
+    lab.cluster.server.admission.insert(0, count)
+    for _ in range(3600):
+        lab.cluster.clock.advance(1.0)
+        await lab.observe()
+
+    # 15, 30, 60 … 300 s, a quarter more or less: 240 times in an hour if it did not become less.
+    assert 10 <= offers <= 20
+
+
 async def test_a_refused_pod_can_be_stopped_and_released():
     lab = Lab()
     lab.refusal = Forbidden(QUOTA, code=403)
