@@ -18,8 +18,9 @@ from seatrial.api.study import Goal, Objective, Study, StudySpec
 from seatrial.api.trial import Trial
 from seatrial.decide.curves import Curves
 from seatrial.decide.rules import rungs
-from seatrial.decide.snapshot import default_max_failed, parse_time
+from seatrial.decide.snapshot import build_limits, parse_time
 from seatrial.report.axes import Axis, build_axes
+from seatrial.report.descent import Descent, build_descent
 from seatrial.report.front import Front, build_front
 from seatrial.report.importance import Importances, build_importances
 from seatrial.report.progress import Step, best_so_far
@@ -64,6 +65,7 @@ class StudyView:
         front: With several objectives: the Pareto front.
         improvements: Of the first objective, in the order in which trials ended.
         importances: For each objective.
+        descent: Who went on from whom; None where everybody started anew.
         rungs: Steps at which the stopping rule judges.
         specification: The study's spec as JSON, as it came over the wire.
         export_command: What prints the winner's parameters.
@@ -84,6 +86,7 @@ class StudyView:
     front: Front | None
     improvements: tuple[Step, ...]
     importances: tuple[Importances, ...]
+    descent: Descent | None
     budget: tuple[BudgetUse, ...]
     step_unit: str
     max_step: int | None
@@ -157,6 +160,7 @@ def build_view(
     ended = parse_time(status.completion_time) if status and status.completion_time and state.terminal else None
     started = _started(study, views)
     several = len(spec.objectives) > 1
+    winner = None if several else _winner(study, views)
     return StudyView(
         name=study.metadata.name,
         namespace=study.metadata.namespace,
@@ -165,10 +169,11 @@ def build_view(
         objectives=tuple(spec.objectives),
         axes=build_axes(space),
         trials=views,
-        winner=None if several else _winner(study, views),
+        winner=winner,
         front=build_front(views) if several else None,
         improvements=best_so_far(views),
         importances=_importances(spec, space, views),
+        descent=build_descent(ordered, winner.index if winner else None),
         budget=_budget(spec, views, started, ended or now),
         step_unit=spec.steps.unit if spec.steps else "step",
         max_step=spec.steps.max if spec.steps else None,
@@ -231,12 +236,12 @@ def _budget(
     given = spec.budget
     failed = sum(trial.state is TrialReason.FAILED for trial in trials)
     over = sum(trial.state.terminal for trial in trials)
-    allowed = default_max_failed(given.max_trials) if given.max_failed_trials is None else given.max_failed_trials
+    limits = build_limits(spec)
     seconds = (end - started).total_seconds() if started else 0.0
     hours = sum(trial.gpu_seconds for trial in trials) / 3600
     uses = [
-        BudgetUse(unit="trials", used=over, limit=given.max_trials),
-        BudgetUse(unit="failed trials", used=failed, limit=allowed),
+        BudgetUse(unit="trials", used=over, limit=limits.max_trials),
+        BudgetUse(unit="failed trials", used=failed, limit=limits.max_failed),
         BudgetUse(unit="seconds", used=seconds, limit=to_seconds(given.max_duration) if given.max_duration else None),
     ]
     if hours > 0 or given.max_gpu_hours:

@@ -162,6 +162,30 @@ def report(
     return report_command(DirectorySource(), study, file=file, png=png, open_it=open_)
 
 
+@app.command(short_help="Tell whose weights a trial trained on, and its parameters by step.")
+@guarded
+def lineage(
+    study: StudyPlace,
+    trial: options.TrialName = None,
+    schedule: options.ScheduleFile = None,
+    replay: options.ReplayFile = None,
+    output: options.TextOrJson = "text",
+) -> ExitCode:
+    """Tell whose weights a trial trained on, and its parameters by step; without --trial the winner's.
+
+    \b
+    Examples:
+      seatrial lineage digits-pbt
+      seatrial lineage digits-pbt --schedule schedule.yaml
+      seatrial lineage digits-pbt --replay replay.yaml && seatrial run replay.yaml
+    """  # noqa: D301 - \b keeps the lines below as they are
+    from seatrial.entry.cli.lineage import LineageCall, lineage_command
+    from seatrial.entry.cli.sources import DirectorySource
+
+    call = LineageCall(study=study, trial=trial, as_json=output == "json", schedule=schedule, replay=replay)
+    return lineage_command(DirectorySource(), call)
+
+
 @app.command("export")
 @guarded
 def export_(

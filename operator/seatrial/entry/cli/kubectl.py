@@ -204,6 +204,34 @@ def report(
     return report_command(source, study, file=file, png=png, open_it=open_)
 
 
+@app.command(short_help="Tell whose weights a trial trained on, and its parameters by step.")
+@guarded
+def lineage(
+    study: Name,
+    trial: options.TrialName = None,
+    schedule: options.ScheduleFile = None,
+    replay: options.ReplayFile = None,
+    output: options.TextOrJson = "text",
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> ExitCode:
+    """Tell whose weights a trial trained on, and its parameters by step; without --trial the winner's.
+
+    \b
+    Examples:
+      kubectl seatrial lineage digits-pbt
+      kubectl seatrial lineage digits-pbt --replay replay.yaml && kubectl apply -f replay.yaml
+    """  # noqa: D301 - \b keeps the lines below as they are
+    from seatrial.entry.cli.kube.connection import Flags
+    from seatrial.entry.cli.kube.source import ClusterSource
+    from seatrial.entry.cli.lineage import LineageCall, lineage_command
+
+    source = ClusterSource(flags=Flags(namespace=namespace, context=context, kubeconfig=kubeconfig))
+    call = LineageCall(study=study, trial=trial, as_json=output == "json", schedule=schedule, replay=replay)
+    return lineage_command(source, call)
+
+
 @app.command()
 @guarded
 def export(

@@ -18,9 +18,11 @@ __all__ = [
     "Parallel",
     "Png",
     "Quiet",
+    "ReplayFile",
     "Report",
     "ReportFile",
     "Restart",
+    "ScheduleFile",
     "States",
     "StudyFile",
     "StudyFiles",
@@ -103,6 +105,19 @@ Png = Annotated[
     ),
 ]
 OpenIt = Annotated[bool, typer.Option("--open", help="Open the report in the browser.")]
+
+# ---- lineage -----------------------------------------------------------------------------------------------------------
+
+ScheduleFile = Annotated[
+    Path | None,
+    typer.Option("--schedule", help="Write the parameters by step into this YAML file.", show_default=False),
+]
+ReplayFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--replay", help="Write a study into this YAML file that trains one model along them.", show_default=False
+    ),
+]
 
 # ---- export ------------------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from seatrial.report.figures.base import Choice, Plot
 from seatrial.report.figures.curves import plot_curves
+from seatrial.report.figures.lineage import plot_schedule, plot_tree
 from seatrial.report.figures.parallel import plot_parallel
 from seatrial.report.figures.parameters import plot_contour, plot_importances, plot_slices
 from seatrial.report.figures.search import plot_best, plot_hypervolume, plot_pareto
@@ -17,6 +18,8 @@ __all__ = [
     "plot_importances",
     "plot_parallel",
     "plot_pareto",
+    "plot_schedule",
     "plot_slices",
     "plot_timeline",
+    "plot_tree",
 ]

@@ -44,7 +44,8 @@ def plot_curves(view: StudyView) -> Plot | None:
     traces += _ends(drawn)
     winner = view.winner
     if winner is not None and winner.index in curves:
-        traces.append(_lines("winner", LIGHT["gold"], 2.8, [winner], curves))
+        line = [trial for trial in drawn if view.descent is not None and trial.index in view.descent.line]
+        traces.append(_lines("winner", LIGHT["gold"], 2.8, line or [winner], curves))
     last = max(trial.curve[-1][0] for trial in drawn)
     extent = extent_of((value for trial in drawn for _, value in curves[trial.index]), maximised=view.maximised)
     rungs = [rung for rung in view.rungs if rung <= last]
