@@ -38,6 +38,7 @@ class Fuse:
     at: int | None = None
     moment: Moment = Moment.BEFORE
     count: int = 0
+    call: tuple[str, Resource, str] | None = None
     blown: bool = False
 
     def __call__(self, moment: Moment, verb: str, resource: Resource, name: str) -> None:
@@ -45,7 +46,10 @@ class Fuse:
             return
         if moment is Moment.BEFORE:
             self.count += 1
-        if not self.blown and self.count == self.at and moment is self.moment:
+            if self.count == self.at:
+                self.call = (verb, resource, name)
+        # Other calls may be under way between the beginning of this one and its end.
+        if not self.blown and self.call == (verb, resource, name) and moment is self.moment:
             self.blown = True
             raise Crash
 
