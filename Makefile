@@ -96,6 +96,14 @@ format: $(VENV)/.dev ## Format the code and regenerate generated files
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 	@$(BIN)/python scripts/generate.py
 
+.PHONY: sbom
+sbom: $(VENV)/.dev ## Write bills of materials into dist/sbom and the list of licences
+	@$(BIN)/python scripts/sbom.py
+
+.PHONY: audit
+audit: $(VENV)/.dev ## Ask for known vulnerabilities of the locked packages
+	@$(BIN)/python scripts/audit.py
+
 .PHONY: clean
 clean: ## Remove the environment and the tools; studies under .seatrial/ stay
 	rm -rf $(VENV) $(TOOLS) .mypy_cache .ruff_cache .pytest_cache .hypothesis
