@@ -23,7 +23,9 @@ from seatrial.decide.actions import (
     CreateTrials,
     FinishTrial,
     PassRung,
+    PauseTrial,
     Plan,
+    PromoteTrial,
     RecordPhase,
     RequeueTrial,
     StartAttempt,
@@ -32,13 +34,16 @@ from seatrial.decide.actions import (
 )
 from seatrial.decide.attempts import Attempt, Phase
 from seatrial.decide.changes import changed_places
+from seatrial.decide.continuing import Continuations
 from seatrial.decide.curves import Curves
 from seatrial.decide.lifecycle import (
     Seen,
     new_trial,
     status_finished,
     status_passed,
+    status_paused,
     status_phase,
+    status_promoted,
     status_requeued,
     status_reused,
     status_stopping,
@@ -171,6 +176,7 @@ class Reconciler:
         self._observer, self._remarks = observer, remarks
         self._snapshotter = Snapshotter()
         self._standings = Standings()
+        self._continuations = Continuations()
         self._records: Sequence[Trial] = ()
         self._trials: dict[str, Trial] = {}
         self._study: Study | None = None
@@ -232,7 +238,8 @@ class Reconciler:
             if name in strangers or reason_of(trial).terminal or attempt.number < trial.status.attempt:
                 await self._clear_away(study, trial, attempt)
                 del attempts[name]
-        curves = await self._metrics.read(study, attempts) if attempts else {}
+        read = await self._metrics.read(study, attempts) if attempts else {}
+        curves = self._continuations.extend(study.spec, trials, read)
         snapshot = self._snapshotter.build(
             study=study,
             trials=records,
@@ -306,6 +313,12 @@ class Reconciler:
                 await self._runner.stop(now.study, trial, action.attempt)
             case PassRung():
                 trial = await self._store.update_trial(self._key, trial, status_passed(trial, action))
+            case PauseTrial():
+                status = status_paused(trial, action, now.study.spec, seen, rungs(now.study.spec), time)
+                trial = await self._store.update_trial(self._key, trial, status)
+                await self._release(now, trial)
+            case PromoteTrial():
+                trial = await self._store.update_trial(self._key, trial, status_promoted(trial, action, time))
             case RecordPhase():
                 trial = await self._store.update_trial(self._key, trial, status_phase(trial, action, seen, time))
             case RequeueTrial():

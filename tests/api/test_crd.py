@@ -149,7 +149,8 @@ def test_each_algorithm_and_each_rule_has_a_branch_of_its_own() -> None:
     }
     assert settings <= set(AlgorithmName)
     assert stopping == {f"!has(self.{name}) || self.rule == '{name}'" for name in StoppingRule}
-    assert set(Stopping.model_fields) - {"rule"} == set(StoppingRule)
+    members = {field.alias or name for name, field in Stopping.model_fields.items()}
+    assert members - {"rule"} == set(StoppingRule)
 
 
 def test_the_search_cannot_be_changed_under_its_trials() -> None:

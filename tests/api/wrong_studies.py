@@ -705,7 +705,7 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
         "unknown rule",
         {"spec.stopping": {"rule": "medain"}},
         [
-            "spec.stopping.rule is 'medain', but must be one of: median, percentile, asha, patience; did you mean median?",
+            "spec.stopping.rule is 'medain', but must be one of: median, percentile, asha, successiveHalving, hyperband, patience; did you mean median?",
         ],
     ),
     (
@@ -720,6 +720,41 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
         {"spec.stopping": {"rule": "asha", "asha": {"eta": 1}}},
         [
             "spec.stopping.asha.eta is 1, but must be at least 2; raise it",
+        ],
+    ),
+    (
+        "settings of another rule whose name has two words",
+        {"spec.stopping": {"rule": "hyperband", "successiveHalving": {}}},
+        [
+            "spec.stopping.successiveHalving is set, but rule is hyperband; remove it or use rule: successiveHalving",
+        ],
+    ),
+    (
+        "promotion without steps",
+        {"spec.stopping": {"rule": "asha", "asha": {"promote": True}}, "spec.steps": None},
+        [
+            "spec.stopping.asha.promote is true, which promotes trials to the last step; add steps: {max: …}",
+        ],
+    ),
+    (
+        "Hyperband without steps",
+        {"spec.stopping": {"rule": "hyperband"}, "spec.steps": None},
+        [
+            "spec.stopping.rule is 'hyperband', which promotes trials to the last step; add steps: {max: …}",
+        ],
+    ),
+    (
+        "Hyperband's first rung beyond the end",
+        {"spec.stopping": {"rule": "hyperband", "hyperband": {"minStep": 30}}},
+        [
+            "spec.stopping.hyperband.minStep is 30, but steps.max is 27, so that no trial would reach a rung; lower it",
+        ],
+    ),
+    (
+        "a cohort of one",
+        {"spec.stopping": {"rule": "successiveHalving", "successiveHalving": {"cohortSize": 1}}},
+        [
+            "spec.stopping.successiveHalving.cohortSize is 1, but must be at least 2; raise it",
         ],
     ),
     (

@@ -105,8 +105,8 @@ def test_every_state_is_counted():
 
     counts = count_trials(trials)
 
-    assert counts.total == 10
-    assert (counts.pending, counts.running, counts.completed, counts.stopped) == (1, 2, 2, 1)
+    assert counts.total == 11
+    assert (counts.pending, counts.running, counts.paused, counts.completed, counts.stopped) == (1, 2, 1, 2, 1)
     assert (counts.failed, counts.diverged, counts.infeasible, counts.cancelled) == (1, 1, 1, 1)
 
 

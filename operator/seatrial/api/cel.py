@@ -102,9 +102,16 @@ _SPEC = (
         rule="self.objectives.all(o, o.metric != 'step' && (!has(self.steps) || !has(self.steps.unit) || o.metric != self.steps.unit))",
         message="objectives.metric must be neither step nor steps.unit: these words tell the step in printed lines",
     ),
+    *(
+        Rule(
+            rule=f"!has(self.steps) || !has(self.stopping) || !has(self.stopping.{rule}) || self.stopping.{rule}.minStep <= self.steps.max",
+            message=f"stopping.{rule}.minStep must not be above steps.max: no trial would reach a rung",
+        )
+        for rule in ("asha", "successiveHalving", "hyperband")
+    ),
     Rule(
-        rule="!has(self.steps) || !has(self.stopping) || !has(self.stopping.asha) || self.stopping.asha.minStep <= self.steps.max",
-        message="stopping.asha.minStep must not be above steps.max: no trial would reach a rung",
+        rule="has(self.steps) || !has(self.stopping) || !(self.stopping.rule in ['successiveHalving', 'hyperband'] || has(self.stopping.asha) && has(self.stopping.asha.promote) && self.stopping.asha.promote)",
+        message="stopping promotes trials to the last step; add steps: {max: …}",
     ),
     Rule(
         rule=(

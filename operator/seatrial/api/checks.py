@@ -21,7 +21,13 @@ from seatrial.api.parameter_checks import PARAMETER_CHECKS, PARAMETER_WARNINGS, 
 from seatrial.api.parameters import ParameterType
 from seatrial.api.retry_checks import RETRY_CHECKS, RETRY_WARNINGS
 from seatrial.api.rules import Check, problem
-from seatrial.api.stopping import StoppingRule
+from seatrial.api.stopping import (
+    AshaSettings,
+    HyperbandSettings,
+    PatienceSettings,
+    StoppingRule,
+    SuccessiveHalvingSettings,
+)
 from seatrial.api.study import MetricsSource, Objective, Study, Summary
 from seatrial.api.template_checks import TEMPLATE_CHECKS, TEMPLATE_WARNINGS
 from seatrial.api.wording import show, suggest
@@ -30,6 +36,7 @@ from seatrial.errors import Problem
 __all__ = ["PARAMETER_CHECKS", "PARAMETER_WARNINGS", "STUDY_CHECKS", "STUDY_WARNINGS"]
 
 _LONGEST_SECONDS = 3650 * 86_400
+_WITH_RUNGS = (AshaSettings, SuccessiveHalvingSettings, HyperbandSettings)
 
 
 # ---- objectives and constraints --------------------------------------------------------------------------------------------
@@ -93,8 +100,8 @@ def idle_window(study: Study) -> Iterator[Problem]:
 
 def _foreign_settings(section: str, chooser: str, chosen: str, settings: BaseModel) -> Iterator[Problem]:
     """Yield the members that hold settings of something that was not chosen."""
-    for name in type(settings).model_fields:
-        value = getattr(settings, name)
+    for field, described in type(settings).model_fields.items():
+        value, name = getattr(settings, field), described.alias or field
         if isinstance(value, BaseModel) and name != chosen:
             message = f"is set, but {chooser} is {chosen}; remove it or use {chooser}: {name}"
             yield problem(f"{section}.{name}", message)
@@ -158,34 +165,47 @@ def grid_resolutions(study: Study) -> Iterator[Problem]:
 
 
 def first_rung_in_training(study: Study) -> Iterator[Problem]:
-    """ASHA's first rung lies inside a training."""
+    """The first rung lies inside a training."""
     stopping, steps = study.spec.stopping, study.spec.steps
-    if (
-        stopping
-        and steps
-        and stopping.asha
-        and stopping.rule is StoppingRule.ASHA
-        and stopping.asha.min_step > steps.max
-    ):
-        message = (
-            f"is {stopping.asha.min_step}, but steps.max is {steps.max}, so that no trial would reach a rung; lower it"
-        )
-        yield problem("stopping.asha.minStep", message)
+    settings = stopping.settings if stopping else None
+    if stopping and steps and isinstance(settings, _WITH_RUNGS) and settings.min_step > steps.max:
+        message = f"is {settings.min_step}, but steps.max is {steps.max}, so that no trial would reach a rung; lower it"
+        yield problem(f"stopping.{stopping.rule}.minStep", message)
+
+
+def pauses_need_steps(study: Study) -> Iterator[Problem]:
+    """Where trials pause, the length of a training is known: it is what the best of them are promoted to."""
+    stopping = study.spec.stopping
+    if stopping and stopping.pauses and study.spec.steps is None:
+        what = "stopping.asha.promote" if stopping.rule is StoppingRule.ASHA else "stopping.rule"
+        word = "true" if stopping.rule is StoppingRule.ASHA else show(stopping.rule.value)
+        yield problem(what, f"is {word}, which promotes trials to the last step; add steps: {{max: …}}")
+
+
+def idle_promotion(study: Study) -> Iterator[Problem]:
+    """Warn of a budget in which nobody is compared."""
+    stopping, most = study.spec.stopping, study.spec.budget.max_trials
+    if not stopping or not stopping.pauses or most is None:
+        return
+    settings = stopping.settings
+    eta = settings.eta if isinstance(settings, _WITH_RUNGS) else AshaSettings().eta
+    if most < eta:
+        yield problem("budget.maxTrials", f"is {most}, but only one of {eta} trials is promoted: nothing is compared")
 
 
 def idle_stopping(study: Study) -> Iterator[Problem]:
     """Warn of a rule that can never act before a training ends."""
     stopping, steps = study.spec.stopping, study.spec.steps
-    settings = getattr(stopping, stopping.rule.value) if stopping else None
+    settings = stopping.settings if stopping else None
     if not stopping or not steps or settings is None:
         return
     path = f"stopping.{stopping.rule}"
-    refused = stopping.rule is StoppingRule.ASHA and settings.min_step > steps.max  # by first_rung_in_training
+    refused = isinstance(settings, _WITH_RUNGS) and settings.min_step > steps.max  # by first_rung_in_training
     if settings.min_step >= steps.max and not refused:
         yield problem(
             f"{path}.minStep", f"is {settings.min_step}, but steps.max is {steps.max}: no trial can be stopped early"
         )
-    if stopping.rule is StoppingRule.PATIENCE and settings.steps >= steps.max:
+    if isinstance(settings, PatienceSettings) and settings.steps >= steps.max:
         yield problem(
             f"{path}.steps", f"is {settings.steps}, but steps.max is {steps.max}: no trial can be stopped early"
         )
@@ -253,6 +273,7 @@ STUDY_CHECKS: tuple[Check, ...] = (
     _check(grid_resolutions, "algorithm", "parameters"),
     _check(stopping_settings, "stopping"),
     _check(first_rung_in_training, "stopping", "steps"),
+    _check(pauses_need_steps, "stopping", "steps"),
     _check(metrics_settings, "metrics"),
     _check(distinct_queries, "metrics"),
     _check(duration_of_use, "budget", "trial"),
@@ -263,6 +284,7 @@ STUDY_WARNINGS: tuple[Check, ...] = (
     *SPACE_WARNINGS,
     _check(idle_window, "objectives"),
     _check(idle_stopping, "stopping", "steps"),
+    _check(idle_promotion, "stopping", "budget"),
     _check(stopping_by_first_objective, "stopping", "objectives"),
     _check(idle_limits, "budget"),
     _check(timeout_within_duration, "trial", "budget"),

@@ -40,12 +40,13 @@ class Condition(Wire):
 class TrialReason(StrEnum):
     """Reasons of a Trial's summary condition ``Succeeded``: the state of the trial in one word.
 
-    While the condition is Unknown: Pending, Running, Stopping. True: Completed, Stopped, Reused. False: Failed, Diverged, Infeasible, Cancelled.
+    While the condition is Unknown: Pending, Running, Stopping, Paused (it waits at a rung and holds nothing). True: Completed, Stopped, Reused. False: Failed, Diverged, Infeasible, Cancelled.
     """
 
     PENDING = "Pending"
     RUNNING = "Running"
     STOPPING = "Stopping"
+    PAUSED = "Paused"
     COMPLETED = "Completed"
     STOPPED = "Stopped"
     REUSED = "Reused"
@@ -67,7 +68,7 @@ class TrialReason(StrEnum):
         return self not in _OPEN
 
 
-_OPEN = frozenset({TrialReason.PENDING, TrialReason.RUNNING, TrialReason.STOPPING})
+_OPEN = frozenset({TrialReason.PENDING, TrialReason.RUNNING, TrialReason.STOPPING, TrialReason.PAUSED})
 
 
 class StudyReason(StrEnum):

@@ -6,7 +6,16 @@ from pydantic import Field
 
 from seatrial.api.base import Wire
 
-__all__ = ["AshaSettings", "MedianSettings", "PatienceSettings", "PercentileSettings", "Stopping", "StoppingRule"]
+__all__ = [
+    "AshaSettings",
+    "HyperbandSettings",
+    "MedianSettings",
+    "PatienceSettings",
+    "PercentileSettings",
+    "Stopping",
+    "StoppingRule",
+    "SuccessiveHalvingSettings",
+]
 
 
 class StoppingRule(StrEnum):
@@ -15,6 +24,8 @@ class StoppingRule(StrEnum):
     MEDIAN = "median"
     PERCENTILE = "percentile"
     ASHA = "asha"
+    SUCCESSIVE_HALVING = "successiveHalving"
+    HYPERBAND = "hyperband"
     PATIENCE = "patience"
 
 
@@ -40,12 +51,39 @@ class PercentileSettings(Wire):
 
 
 class AshaSettings(Wire):
-    """Asynchronous successive halving, stopping variant: at each rung only the best 1/eta go on."""
+    """Asynchronous successive halving: at each rung only the best 1/eta go on; the others are stopped, or paused with promote."""
 
     eta: int = Field(default=3, ge=2, le=100, description="Reduction factor: the best 1/eta of a rung go on.")
     min_step: int = Field(
         default=1, ge=1, description="Step of the first rung; the next ones are minStep * eta, minStep * eta^2, …"
     )
+
+    promote: bool = Field(
+        default=False,
+        description="true: trials pause at each rung, and the best of it go on later from their checkpoint, as in the paper; needs steps. false: who is not among the best on arrival is stopped for good.",
+    )
+
+
+class SuccessiveHalvingSettings(Wire):
+    """Successive halving: trials pause at each rung until all of their cohort have come; then the best 1/eta go on. Needs steps."""
+
+    eta: int = Field(default=3, ge=2, le=100, description="Reduction factor: the best 1/eta of a rung go on.")
+    min_step: int = Field(
+        default=1, ge=1, description="Step of the first rung; the next ones are minStep * eta, minStep * eta^2, …"
+    )
+    cohort_size: int | None = Field(
+        default=None,
+        ge=2,
+        le=100_000,
+        description="Trials that are judged together. Default: eta to the power of the number of rungs, so that one of them is trained in full.",
+    )
+
+
+class HyperbandSettings(Wire):
+    """Hyperband: brackets of successive halving, from many trials with few steps to few trials with all steps. Needs steps."""
+
+    eta: int = Field(default=3, ge=2, le=100, description="Reduction factor: the best 1/eta of a rung go on.")
+    min_step: int = Field(default=1, ge=1, description="Fewest steps after which a trial is judged.")
 
 
 class PatienceSettings(Wire):
@@ -62,11 +100,44 @@ class PatienceSettings(Wire):
     min_step: int = Field(default=1, ge=0, description="No trial is stopped before this step.")
 
 
+StoppingSettings = (
+    MedianSettings
+    | PercentileSettings
+    | AshaSettings
+    | SuccessiveHalvingSettings
+    | HyperbandSettings
+    | PatienceSettings
+)
+
+
 class Stopping(Wire):
     """Early stopping of trials. Only the member named like the rule may be set."""
 
-    rule: StoppingRule = Field(description="median, percentile, asha or patience.")
+    rule: StoppingRule = Field(description="median, percentile, asha, successiveHalving, hyperband or patience.")
     median: MedianSettings | None = Field(default=None, description="Settings of median.")
     percentile: PercentileSettings | None = Field(default=None, description="Settings of percentile.")
     asha: AshaSettings | None = Field(default=None, description="Settings of asha.")
+    successive_halving: SuccessiveHalvingSettings | None = Field(
+        default=None, description="Settings of successiveHalving."
+    )
+    hyperband: HyperbandSettings | None = Field(default=None, description="Settings of hyperband.")
     patience: PatienceSettings | None = Field(default=None, description="Settings of patience.")
+
+    @property
+    def settings(self) -> StoppingSettings | None:
+        """The settings of the rule, None when only defaults are used."""
+        members: dict[StoppingRule, StoppingSettings | None] = {
+            StoppingRule.MEDIAN: self.median,
+            StoppingRule.PERCENTILE: self.percentile,
+            StoppingRule.ASHA: self.asha,
+            StoppingRule.SUCCESSIVE_HALVING: self.successive_halving,
+            StoppingRule.HYPERBAND: self.hyperband,
+            StoppingRule.PATIENCE: self.patience,
+        }
+        return members[self.rule]
+
+    @property
+    def pauses(self) -> bool:
+        """Whether trials pause at rungs, to go on later."""
+        promotes = self.rule is StoppingRule.ASHA and self.asha is not None and self.asha.promote
+        return promotes or self.rule in {StoppingRule.SUCCESSIVE_HALVING, StoppingRule.HYPERBAND}

@@ -213,7 +213,8 @@ class StudySpec(Wire):
         json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
     )
     stopping: Stopping | None = Field(
-        default=None, description="Rule that ends hopeless trials early. Needs trials that report steps."
+        default=None,
+        description="Rule that ends hopeless trials early, or pauses them. Needs trials that report steps.",
     )
     budget: Budget = Field(default_factory=Budget, description="Limits of the study.")
     steps: Steps | None = Field(default=None, description="Training progress: unit and last step.")
@@ -232,6 +233,7 @@ class TrialCounts(Wire):
     pending: int = Field(default=0, ge=0, description="Trials that wait for their first start.")
     running: int = Field(default=0, ge=0, description="Trials that run or are being stopped.")
     completed: int = Field(default=0, ge=0, description="Trials that ended with a result, reused ones included.")
+    paused: int = Field(default=0, ge=0, description="Trials that wait at a rung and hold nothing.")
     stopped: int = Field(default=0, ge=0, description="Trials that a rule ended early.")
     failed: int = Field(default=0, ge=0, description="Trials that failed.")
     diverged: int = Field(default=0, ge=0, description="Trials whose objective became NaN or infinite.")
@@ -290,6 +292,9 @@ class StudyStatus(Wire):
         default="",
         max_length=128,
         description="Reason of the condition Succeeded, and what holds the study up, for people: Waiting: Insufficient GPUs.",
+    )
+    steps_trained: int = Field(
+        default=0, ge=0, description="Steps that all trials have trained, each counted where it was trained."
     )
     gpu_hours: float = Field(
         default=0.0, ge=0, alias="gpuHours", description="Hours that trials have held GPUs, summed over GPUs."

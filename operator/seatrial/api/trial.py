@@ -149,12 +149,14 @@ class TrialStatus(Wire):
     conditions: list[Condition] = Field(
         default_factory=list,
         max_length=16,
-        description="Summary condition Succeeded (its reason is the state), Stopped with the rule's reason, Scheduled.",
+        description="Summary condition Succeeded (its reason is the state), Stopped with the rule's reason, Resumable (False: its script kept no checkpoint).",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
     observation: Observation | None = Field(default=None, description="What it found.")
     checkpoint: Checkpoint | None = Field(default=None, description="Its last checkpoint.")
-    rung: int | None = Field(default=None, ge=0, description="Highest rung at which it was judged and went on.")
+    rung: int | None = Field(
+        default=None, ge=0, description="Highest rung from which it went on; a paused trial waits at the next one."
+    )
     attempts: list[AttemptRecord] = Field(
         default_factory=list, max_length=64, description="How earlier attempts ended (the last 64)."
     )

@@ -13,7 +13,9 @@ __all__ = [
     "CreateTrials",
     "FinishTrial",
     "PassRung",
+    "PauseTrial",
     "Plan",
+    "PromoteTrial",
     "RecordPhase",
     "RequeueTrial",
     "StartAttempt",
@@ -96,6 +98,33 @@ class PassRung(Reasoned):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PauseTrial(Reasoned):
+    """Record what the trial found at a rung; it holds nothing until it is promoted.
+
+    Attributes:
+        rung: Where it waits.
+    """
+
+    trial: str
+    attempt: int
+    rung: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromoteTrial(Reasoned):
+    """Record that a paused trial goes on beyond a rung.
+
+    Attributes:
+        rung: The rung at which it waited; None when there are no rungs any more.
+        waits: Whether it has reached the next rung already and stays paused.
+    """
+
+    trial: str
+    rung: int | None
+    waits: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FinishTrial(Reasoned):
     """Record the trial's outcome; it never changes again."""
 
@@ -135,7 +164,17 @@ class CreateTrials(Reasoned):
     count: int
 
 
-Action = StartAttempt | StopAttempt | PassRung | FinishTrial | RequeueTrial | RecordPhase | CreateTrials
+Action = (
+    StartAttempt
+    | StopAttempt
+    | PassRung
+    | PauseTrial
+    | PromoteTrial
+    | FinishTrial
+    | RequeueTrial
+    | RecordPhase
+    | CreateTrials
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,8 @@ class FinalMetric:
     last: float
     low: float | None = None
     high: float | None = None
+    low_step: int | None = None
+    high_step: int | None = None
     last_step: int | None = None
 
 

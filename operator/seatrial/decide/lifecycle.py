@@ -24,10 +24,19 @@ from seatrial.api.trial import (
     TrialSpec,
     TrialStatus,
 )
-from seatrial.decide.actions import FinishTrial, PassRung, RecordPhase, RequeueTrial, StopAttempt, shorten
+from seatrial.decide.actions import (
+    FinishTrial,
+    PassRung,
+    PauseTrial,
+    PromoteTrial,
+    RecordPhase,
+    RequeueTrial,
+    StopAttempt,
+    shorten,
+)
 from seatrial.decide.attempts import Attempt, FinalMetric, Report
 from seatrial.decide.curves import Curve, CurveBuilder, Curves
-from seatrial.decide.snapshot import WANTED, format_time
+from seatrial.decide.snapshot import PAUSED, RESUMABLE, WANTED, format_time
 from seatrial.decide.suggest import Proposal
 from seatrial.decide.values import read_finals, read_values, write_number
 
@@ -38,7 +47,9 @@ __all__ = [
     "new_trial",
     "status_finished",
     "status_passed",
+    "status_paused",
     "status_phase",
+    "status_promoted",
     "status_requeued",
     "status_reused",
     "status_stopping",
@@ -171,6 +182,53 @@ def status_requeued(trial: Trial, action: RequeueTrial, seen: Seen, now: datetim
     later = f"; the next one starts in {action.delay_seconds:.0f} s" if action.delay_seconds else ""
     words = f"attempt {action.attempt} ended: {action.reason}: {action.message}{later}"
     return _summarised(status, TrialReason.PENDING, words, now)
+
+
+def status_paused(
+    trial: Trial, action: PauseTrial, spec: StudySpec, seen: Seen, rungs: Sequence[int], now: datetime
+) -> TrialStatus:
+    """Return the status of a trial that has come to a rung: what it found there, and that its next attempt is another one."""
+    status = _used(trial, seen, trial.status, now)
+    observation = build_observation(spec, seen, rungs) or status.observation
+    checkpoint = _checkpoint(seen.attempt) or status.checkpoint
+    record = AttemptRecord(
+        attempt=action.attempt,
+        reason=PAUSED,
+        message=shorten(action.message, _ATTEMPT_MESSAGE_LIMIT),
+        infrastructure=True,
+        node=seen.attempt.node if seen.attempt else "",
+        step=_reached(seen),
+    )
+    status = status.model_copy(
+        update={
+            "attempt": action.attempt + 1,
+            "attempts": _newest([*status.attempts, record]),
+            "conditions": [condition for condition in status.conditions if condition.type != "Stopping"],
+            "observation": observation,
+            "checkpoint": checkpoint,
+            "retry_time": None,
+            "progress": _progress(spec, observation),
+        }
+    )
+    reached = observation.step if observation and observation.step is not None else action.rung
+    return _summarised(_with_resumable(status, reached, now), TrialReason.PAUSED, action.message, now)
+
+
+def status_promoted(trial: Trial, action: PromoteTrial, now: datetime) -> TrialStatus:
+    """Return the status of a paused trial that goes on beyond its rung."""
+    status = trial.status.model_copy(update={"rung": trial.status.rung if action.rung is None else action.rung})
+    return _summarised(status, TrialReason.PAUSED if action.waits else TrialReason.PENDING, action.message, now)
+
+
+def _with_resumable(status: TrialStatus, reached: int, now: datetime) -> TrialStatus:
+    """Add the condition that says whether the next attempt goes on from where this one ended."""
+    saved = status.checkpoint
+    if saved is not None and saved.step >= reached:
+        words = f"goes on from the checkpoint of step {saved.step}"
+        return _conditioned(status, RESUMABLE, "True", "CheckpointSaved", words, now)
+    start = f"its newest checkpoint is of step {saved.step}" if saved else "it has no checkpoint"
+    words = f"it reached step {reached}, but {start}: if it is promoted, it trains from step {saved.step + 1 if saved else 1} again; call trial.save() at the end of every step"
+    return _conditioned(status, RESUMABLE, "False", "CheckpointMissing", words, now)
 
 
 def with_exclusions(trial: Trial, study: Study, trials: Mapping[str, Trial]) -> Trial:

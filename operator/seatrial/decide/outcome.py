@@ -8,6 +8,7 @@ what happened                   outcome         note
 we stopped it                   by StopReason   a trial that was done before it noticed is Completed
 says infeasible or diverged     that            told to the search as bad, never retried
 says paused at its last step    Completed       that is spec.untilStep of the trial, however the attempt ended
+says paused at a rung           Paused          its next attempt goes on from there when it is promoted
 gone, evicted, lost             retry, Failed   Completed if it had said that it is done, or had trained in full
 a rule of retryPolicy matches   by its action
 OOMKilled                       Infeasible      told to the search as bad, never retried
@@ -27,18 +28,23 @@ import math
 from seatrial.api.conditions import TrialReason
 from seatrial.api.retry import RetryAction
 from seatrial.api.study import StudySpec
-from seatrial.decide.actions import FinishTrial, RequeueTrial, StopReason
+from seatrial.decide.actions import FinishTrial, PauseTrial, RequeueTrial, StopReason
 from seatrial.decide.attempts import Attempt, Phase, ReportStatus
 from seatrial.decide.causes import CANNOT_START_LIMIT, LOSSES, TREATMENTS, Backoff, Cause, find_cause
+from seatrial.decide.fidelity import next_rung
 from seatrial.decide.retrying import find_rule
-from seatrial.decide.snapshot import Limits, TrialSnapshot
+from seatrial.decide.snapshot import PAUSED, Limits, TrialSnapshot
+from seatrial.decide.values import stated
 
-__all__ = ["LOSSES", "settle", "settle_vanished"]
+__all__ = ["LOSSES", "Settlement", "settle", "settle_vanished"]
 
 _BACKOFF = Backoff()
 
 
-def settle(trial: TrialSnapshot, attempt: Attempt, spec: StudySpec, limits: Limits) -> FinishTrial | RequeueTrial:
+Settlement = FinishTrial | PauseTrial | RequeueTrial
+
+
+def settle(trial: TrialSnapshot, attempt: Attempt, spec: StudySpec, limits: Limits) -> Settlement:
     """Judge an attempt whose phase is Exited or Lost.
 
     Args:
@@ -48,7 +54,7 @@ def settle(trial: TrialSnapshot, attempt: Attempt, spec: StudySpec, limits: Limi
         limits: The study's limits.
     """
     if trial.stop is not None:
-        return _after_stop(trial, attempt, trial.stop)
+        return _after_stop(trial, attempt, trial.stop, spec)
     if (verdict := _by_its_own_word(trial, attempt)) is not None:
         return verdict
     if _says(attempt) is ReportStatus.PAUSED:
@@ -142,11 +148,24 @@ def _is_through(trial: TrialSnapshot, attempt: Attempt) -> bool:
     return _says(attempt) is ReportStatus.SUCCEEDED
 
 
-def _after_pause(trial: TrialSnapshot, attempt: Attempt, spec: StudySpec) -> FinishTrial | RequeueTrial:
+def _after_pause(trial: TrialSnapshot, attempt: Attempt, spec: StudySpec) -> Settlement:
     """Judge an attempt that ended at the step until which it was to train."""
     if not trial.complete or _is_through(trial, attempt):
         return _after_success(trial, attempt, spec)
+    if (pause := _pause(trial, spec)) is not None:
+        return pause
     return _after_loss(trial, "PausedUnasked", f"it ended at step {trial.step} by itself, although nobody asked it to")
+
+
+def _pause(trial: TrialSnapshot, spec: StudySpec) -> PauseTrial | None:
+    """Return the rest at the rung that a trial was on its way to; None when it has not come there."""
+    rung = next_rung(spec, trial.index, trial.rung)
+    value = trial.values[0]
+    if rung is None or not trial.complete or value is None or (trial.step or 0) < rung:
+        return None
+    objective = spec.objectives[0]
+    words = f"at step {rung}: {objective.metric}={stated(objective, value):.4g}; it holds nothing until it is promoted"
+    return PauseTrial(trial=trial.name, attempt=trial.attempt, rung=rung, reason=PAUSED, message=words)
 
 
 def _after_disruption(trial: TrialSnapshot, attempt: Attempt, spec: StudySpec) -> FinishTrial | RequeueTrial:
@@ -184,13 +203,17 @@ def _by_rule(trial: TrialSnapshot, attempt: Attempt, spec: StudySpec) -> FinishT
             return _after_loss(trial, Cause.NODE_FAULT.value, message, excluded=attempt.node if enough else "")
 
 
-def _after_stop(trial: TrialSnapshot, attempt: Attempt, stop: StopReason) -> FinishTrial | RequeueTrial:
+def _after_stop(trial: TrialSnapshot, attempt: Attempt, stop: StopReason, spec: StudySpec) -> Settlement:
     # Whatever its exit code: the signal that we sent may have come between its last word and its end.
     if _is_through(trial, attempt) and trial.complete and stop is not StopReason.DIVERGED:
         return _finish(trial, TrialReason.COMPLETED, "Completed", "was done before it could be stopped")
     outcome = stop.outcome
     if outcome is None:
-        return _by_its_own_word(trial, attempt) or _lay_down(trial, stop)
+        pause = _pause(trial, spec) if _says(attempt) is ReportStatus.PAUSED else None
+        return _by_its_own_word(trial, attempt) or pause or _lay_down(trial, stop)
+    if stop is StopReason.STUDY_COMPLETE and trial.paused_at is not None and trial.complete:
+        # What it found at its last rung, and beyond it, is a result.
+        outcome = TrialReason.STOPPED
     # A trial that is stopped while its objective is NaN has diverged, whatever it was stopped for.
     if outcome is TrialReason.STOPPED and any(value is not None and not math.isfinite(value) for value in trial.values):
         return _finish(trial, TrialReason.DIVERGED, "Diverged", f"{trial.stop_message}; its objective is not finite")

@@ -17,6 +17,7 @@ from seatrial.decide.actions import (
     FinishTrial,
     PassRung,
     Plan,
+    PromoteTrial,
     RecordPhase,
     RequeueTrial,
     StartAttempt,
@@ -28,8 +29,10 @@ from seatrial.decide.actions import (
 from seatrial.decide.attempts import Attempt, Phase
 from seatrial.decide.budget import Verdict, gpu_seconds, judge_budget
 from seatrial.decide.causes import TREATMENTS, Cause, start_deadline
-from seatrial.decide.outcome import settle, settle_vanished
+from seatrial.decide.fidelity import next_rung
+from seatrial.decide.outcome import Settlement, settle, settle_vanished
 from seatrial.decide.population import find_stragglers, next_straggler_seconds, room
+from seatrial.decide.promoting import judge_paused
 from seatrial.decide.rules import Cohort, Pass, Rule, Standings, Stop, build_rule
 from seatrial.decide.snapshot import StudySnapshot, TrialSnapshot
 
@@ -72,6 +75,7 @@ def plan_study(study: StudySnapshot, standings: Standings | None = None) -> Plan
         _record_phases(draft)
         _stop_hopeless(draft, standings)
         _start_waiting(draft)
+        _judge_paused(draft, growing=verdict is None)
         if verdict is None:
             _create(draft)
     state = _state(draft, verdict)
@@ -118,6 +122,7 @@ class _Draft:
 def _settle_ended(draft: _Draft) -> None:
     finished: list[FinishTrial] = []
     for trial in draft.open_trials:
+        action: Settlement | None
         if trial.live is None:
             action = settle_vanished(trial)
         elif trial.live.phase in _ENDED:
@@ -158,6 +163,8 @@ def _record_phases(draft: _Draft) -> None:
         if trial.name in draft.settled or trial.stop is not None:
             continue
         live = trial.live
+        if live is None and trial.reason is TrialReason.PAUSED:
+            continue
         if (live is None or (live.phase is Phase.WAITING and not live.reason)) and trial.reason is TrialReason.PENDING:
             # Why it is pending (never started, an earlier attempt ended) is in its record, and one that only begins adds nothing.
             continue
@@ -187,7 +194,11 @@ def _end_all(draft: _Draft, verdict: Verdict) -> None:
     draft.actions = [action for action in draft.actions if not isinstance(action, RequeueTrial)]
     finished = []
     for trial in draft.open_trials:
-        if not draft.holds(trial):
+        if trial.rests_at_rung and trial.complete:
+            words = f"paused at step {trial.paused_at}: {verdict.message}"
+            reason, stopped = StopReason.STUDY_COMPLETE.value, TrialReason.STOPPED
+            finished.append(FinishTrial(trial=trial.name, outcome=stopped, reason=reason, message=words))
+        elif not draft.holds(trial):
             before = "not started again" if trial.started_at else "never started"
             finished.append(
                 FinishTrial(
@@ -302,16 +313,57 @@ def _unstarted(draft: _Draft) -> list[TrialSnapshot]:
     return [
         trial
         for trial in draft.open_trials
-        if trial.live is None and trial.name not in draft.settled and _original(draft.study, trial) is None
+        if trial.live is None
+        and trial.reason is not TrialReason.PAUSED
+        and trial.name not in draft.settled
+        and _original(draft.study, trial) is None
     ]
+
+
+def _free_slots(draft: _Draft) -> int:
+    """Return how many slots are left: trials that wait for one come first, and so do those that the next plan sees anew."""
+    starting = {action.trial for action in draft.actions if isinstance(action, StartAttempt)}
+    owed = sum(trial.name not in starting for trial in _unstarted(draft)) + len(draft.settled)
+    return draft.study.limits.parallel - draft.occupied - owed
+
+
+def _judge_paused(draft: _Draft, *, growing: bool) -> None:
+    """Let paused trials go on while there are slots, and end those that never will."""
+    study = draft.study
+    waiting = [trial for trial in draft.open_trials if trial.reason is TrialReason.PAUSED and trial.live is None]
+    if not waiting or (free := _free_slots(draft)) <= 0:
+        return
+    moving = bool(draft.settled or draft.occupied or _unstarted(draft))
+    verdicts = judge_paused(study, waiting, growing=growing, moving=moving)
+    names = {trial.name: trial for trial in waiting}
+    for chosen in verdicts.promotions:
+        trial = names[chosen.trial]
+        following = next_rung(study.spec, trial.index, chosen.rung)
+        waits = following is not None and (trial.paused_at or 0) >= following
+        if free <= 0 and not waits:
+            break
+        draft.actions.append(
+            PromoteTrial(trial=trial.name, rung=chosen.rung, waits=waits, reason="Promoted", message=chosen.message)
+        )
+        if not waits:
+            _start_promoted(draft, trial)
+            free -= 1
+    stopped, reason = TrialReason.STOPPED, StopReason.NOT_PROMOTED.value
+    draft.finish(
+        [FinishTrial(trial=d.trial, outcome=stopped, reason=reason, message=d.message) for d in verdicts.dismissals]
+    )
+
+
+def _start_promoted(draft: _Draft, trial: TrialSnapshot) -> None:
+    where = f"from its checkpoint of step {trial.saved.step}" if trial.saved else "from step 1: it has no checkpoint"
+    words = f"attempt {trial.attempt}, {where}"
+    draft.actions.append(StartAttempt(trial=trial.name, attempt=trial.attempt, reason="Promoted", message=words))
+    draft.occupied += 1
 
 
 def _create(draft: _Draft) -> None:
     limits = draft.study.limits
-    started = sum(isinstance(action, StartAttempt) for action in draft.actions)
-    # Trials that wait for a slot come first, and so do those that are tried again by the next plan.
-    owed = len(_unstarted(draft)) - started + len(draft.settled)
-    free = limits.parallel - draft.occupied - owed
+    free = _free_slots(draft)
     if limits.max_trials is not None:
         free = min(free, limits.max_trials - len(draft.study.trials))
     free = free if (most := room(draft.study)) is None else min(free, most)
@@ -342,6 +394,8 @@ def _state(draft: _Draft, verdict: Verdict | None) -> StudyState:
         return StudyState(reason=StudyReason.WAITING, message=f"{len(waits)} trials wait: {_reasons(waits)}")
     total = f" of {study.limits.max_trials}" if study.limits.max_trials else ""
     words = f"{len(study.trials) - len(open_trials)}{total} trials are done, {len(open_trials)} are open"
+    if paused := sum(trial.reason is TrialReason.PAUSED for trial in open_trials):
+        words += f", {paused} of them paused at a rung"
     if waits:
         running = sum(live.phase is Phase.RUNNING for live in lives)
         words += f"; {running} run, {len(waits)} wait: {_reasons(waits)}"

@@ -24,6 +24,8 @@ from seatrial.search.build import planned_trials
 from seatrial.search.space import Assignment
 
 __all__ = [
+    "PAUSED",
+    "RESUMABLE",
     "WANTED",
     "Limits",
     "Snapshotter",
@@ -34,8 +36,14 @@ __all__ = [
     "parse_time",
 ]
 
-WANTED = frozenset({StopReason.SUSPENDED.value, StopReason.INTERRUPTED.value})
-"""Reasons of ends that the user asked for: they are neither failures nor losses."""
+RESUMABLE = "Resumable"
+"""Type of the condition that says whether a trial, or all of a study, go on from a checkpoint."""
+
+PAUSED = "Paused"
+"""Reason of the end of an attempt that came to the rung until which it was to train."""
+
+WANTED = frozenset({StopReason.SUSPENDED.value, StopReason.INTERRUPTED.value, PAUSED})
+"""Reasons of ends that were asked for: they are neither failures nor losses."""
 
 _NODE_FAULT = Cause.NODE_FAULT.value
 
@@ -72,7 +80,10 @@ class TrialSnapshot:
         source: The checkpoint that it starts from.
         membership: Its place in a population.
         run_seconds: Seconds that its earlier attempts ran; of a trial that is over, all of them.
-        rung: Highest rung at which it was judged and went on.
+        paused_at: Step of what its record holds while it is not over: where it paused last. None for one that never paused.
+        starts_over: Whether it would have to train again what it has trained: its script kept no checkpoint.
+        steps_trained: Steps that its earlier attempts have trained.
+        rung: Highest rung from which it went on.
         stop: Why it is being stopped, while it is.
         live: Its current attempt, None when there is none.
     """
@@ -106,6 +117,9 @@ class TrialSnapshot:
     source: Source | None = None
     membership: Membership | None = None
     run_seconds: float = 0.0
+    paused_at: int | None = None
+    starts_over: bool = False
+    steps_trained: int = 0
 
     @property
     def terminal(self) -> bool:
@@ -116,6 +130,7 @@ class TrialSnapshot:
             reason is not TrialReason.PENDING
             and reason is not TrialReason.RUNNING
             and reason is not TrialReason.STOPPING
+            and reason is not TrialReason.PAUSED
         )
 
     @property
@@ -126,8 +141,16 @@ class TrialSnapshot:
 
     @property
     def succeeded(self) -> bool:
-        """Whether it has a result: it was trained in full or stopped early, and every objective has a finite value."""
-        return (self.reason is TrialReason.COMPLETED or self.reason is TrialReason.STOPPED) and self.complete
+        """Whether it has a result: it was trained in full, stopped or paused, and every objective has a finite value."""
+        reason = self.reason
+        return (
+            reason is TrialReason.COMPLETED or reason is TrialReason.STOPPED or self.rests_at_rung
+        ) and self.complete
+
+    @property
+    def rests_at_rung(self) -> bool:
+        """Whether its values are those of the rung at which it paused last: it waits there, or for the start of what follows."""
+        return self.paused_at is not None and self.live is None and not self.terminal
 
     @property
     def feasible(self) -> bool:
@@ -136,7 +159,9 @@ class TrialSnapshot:
 
     def evaluated(self) -> Evaluated | None:
         """Return it as the search sees it; None while pending, when cancelled, and when it only repeats another trial."""
-        if self.reason in {TrialReason.CANCELLED, TrialReason.REUSED} or not self.terminal:
+        if self.reason in {TrialReason.CANCELLED, TrialReason.REUSED}:
+            return None
+        if not self.terminal and not self.rests_at_rung:
             return None
         good = self.succeeded
         return Evaluated(
@@ -147,7 +172,7 @@ class TrialSnapshot:
             else (math.inf,) * len(self.values),
             violations=self.violations if good else (),
             step=self.step,
-            stopped=self.reason is TrialReason.STOPPED,
+            stopped=self.reason is TrialReason.STOPPED or not self.terminal,
             failed=not good,
             until_step=self.until_step,
             saved=self.saved,
@@ -226,7 +251,7 @@ class StudySnapshot:
                 membership=t.membership,
             )
             for t in self.trials
-            if not t.terminal
+            if not t.terminal and not t.succeeded
         )
         return History(evaluated=evaluated, pending=pending, next_index=self.next_index)
 
@@ -403,6 +428,10 @@ def build_trial(spec: StudySpec, trial: Trial) -> TrialSnapshot:
         membership=_membership(trial),
         run_seconds=status.run_seconds,
         rung=status.rung,
+        paused_at=seen.step if seen and not reason_of(trial).terminal else None,
+        starts_over=(resumable := find_condition(status.conditions, RESUMABLE)) is not None
+        and resumable.status == "False",
+        steps_trained=status.steps_trained,
         stop=StopReason(stopping.reason) if stopping and stopping.status == "True" else None,
         stop_message=stopping.message if stopping else "",
         started_at=parse_time(status.start_time) if status.start_time else None,

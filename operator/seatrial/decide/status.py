@@ -10,7 +10,7 @@ from seatrial.api.study import Best, Study, StudyStatus, TrialCounts
 from seatrial.api.trial import Trial
 from seatrial.decide.actions import StudyState, shorten
 from seatrial.decide.budget import gpu_seconds
-from seatrial.decide.snapshot import StudySnapshot, TrialSnapshot, format_time
+from seatrial.decide.snapshot import RESUMABLE, StudySnapshot, TrialSnapshot, format_time
 from seatrial.search.pareto import pareto_front
 
 __all__ = ["Remark", "best_so_far", "build_status", "count_trials", "front"]
@@ -38,7 +38,8 @@ class Remark:
 def best_so_far(study: StudySnapshot) -> TrialSnapshot | None:
     """Return the finished trial with the lowest value that keeps all constraints; trials trained in full come first.
 
-    Of a population those that have come furthest count. A trial that a rule stopped counts only while no other has a result: its value speaks of fewer steps. Ties go to the lower index.
+    Of a population those that have come furthest count. A trial that a rule stopped, or that is paused, counts only while no other has a result:
+    its value speaks of fewer steps. Ties go to the lower index.
     """
     good = _furthest([trial for trial in study.trials if trial.feasible])
     full = [trial for trial in good if trial.reason is TrialReason.COMPLETED]
@@ -70,6 +71,7 @@ def count_trials(trials: Sequence[TrialSnapshot]) -> TrialCounts:
         total=len(trials),
         pending=number[TrialReason.PENDING],
         running=number[TrialReason.RUNNING] + number[TrialReason.STOPPING],
+        paused=number[TrialReason.PAUSED],
         completed=number[TrialReason.COMPLETED] + number[TrialReason.REUSED],
         stopped=number[TrialReason.STOPPED],
         failed=number[TrialReason.FAILED],
@@ -107,7 +109,7 @@ def build_status(
         winner = _eligible(snapshot, recommended) or winner
     summary = Remark(type="Succeeded", status=state.reason.status, reason=state.reason.value, message=state.message)
     conditions: Sequence[Condition] = old.conditions
-    for remark in (summary, *remarks):
+    for remark in (summary, *_resumable(snapshot), *remarks):
         conditions = with_condition(conditions, _condition(study, remark, now))
     terminal = state.reason.terminal
     return StudyStatus(
@@ -118,6 +120,7 @@ def build_status(
         pareto_front=[_best(snapshot, point, trials) for point in points[:_FRONT_KEPT]],
         start_time=old.start_time or (format_time(now) if snapshot.trials else None),
         completion_time=(old.completion_time or format_time(now)) if terminal else None,
+        steps_trained=sum(trial.steps_trained for trial in snapshot.trials),
         gpu_hours=round(gpu_seconds(snapshot) / 3600, 6),
         progress=_progress(snapshot),
         best_value=f"{snapshot.signs[0] * winner.values[0] + 0.0:.6g}"
@@ -125,6 +128,20 @@ def build_status(
         else "",
         state=_state(state),
     )
+
+
+def _resumable(study: StudySnapshot) -> list[Remark]:
+    """Return whether trials that are promoted go on from a checkpoint; nothing where none has paused yet."""
+    if study.spec.stopping is None or not study.spec.stopping.pauses:
+        return []
+    lost = [trial.name for trial in study.trials if trial.starts_over]
+    if lost:
+        words = f"{len(lost)} trials reached a rung without a checkpoint of it, the last one {lost[-1]}: promoted trials train again what they have trained; call trial.save() at the end of every step, and give trials a place for checkpoints"
+        return [Remark(type=RESUMABLE, status="False", reason="CheckpointMissing", message=words)]
+    if all(trial.steps_trained == 0 for trial in study.trials):
+        return []
+    words = "trials that are promoted go on from their checkpoints"
+    return [Remark(type=RESUMABLE, status="True", reason="CheckpointSaved", message=words)]
 
 
 def _condition(study: Study, remark: Remark, now: datetime) -> Condition:

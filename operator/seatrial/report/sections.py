@@ -28,7 +28,7 @@ _ENDINGS: tuple[tuple[TrialReason, str], ...] = (
     (TrialReason.FAILED, "The trial broke; its parameters are not to blame as far as anybody knows."),
     (TrialReason.DIVERGED, "The objective became NaN or infinite; the search was told that this is bad."),
     (TrialReason.INFEASIBLE, "The trial cannot work with its parameters; the search was told that this is bad."),
-    (TrialReason.STOPPED, "The stopping rule ended the trial early, so that its budget went to better ones."),
+    (TrialReason.STOPPED, "The rule ended the trial early, or did not promote it: its budget went to better ones."),
     (TrialReason.CANCELLED, "The study was over before the trial was."),
     (TrialReason.REUSED, "Exactly this assignment had been run: the result was taken over."),
 )

@@ -22,6 +22,7 @@ STATE_WORDS: dict[TrialReason, str] = {
     TrialReason.PENDING: "waits for its first start",
     TrialReason.RUNNING: "is running",
     TrialReason.STOPPING: "is being stopped",
+    TrialReason.PAUSED: "is paused at a rung and holds nothing until it is promoted",
     TrialReason.COMPLETED: "was trained in full",
     TrialReason.STOPPED: "was stopped early by the stopping rule",
     TrialReason.REUSED: "repeats another trial and took over its result",

@@ -11,14 +11,17 @@ from datetime import UTC, datetime, timedelta
 
 from seatrial.api.study import Study, StudyStatus
 from seatrial.api.trial import Trial, TrialStatus
-from seatrial.decide.attempts import Attempt, FinalMetric, Phase, Report, ReportStatus
+from seatrial.decide.attempts import Attempt, FinalMetric, Phase, Report, ReportStatus, SavedCheckpoint
 from seatrial.decide.curves import CurveBuilder, Curves
+from seatrial.decide.fidelity import until_step
 from seatrial.errors import TransientError
 from seatrial.ports import StudyKey
 
 __all__ = ["MemoryStore", "Script", "SimulatedClock", "SimulatedRunner"]
 
 _GRACE_SECONDS = 30.0
+# From the last report of an attempt to its end: clocks count whole microseconds.
+_ENDING_SECONDS = 0.001
 
 
 class SimulatedClock:
@@ -127,6 +130,7 @@ class Script:
         infrastructure: Whether its end is no fault of the trial.
         stop_seconds: Seconds from being told to stop until it ends; at most the grace period, then it is killed.
         gpus: GPUs that it holds.
+        saves: Whether it is the story of a whole training that saves a checkpoint at every report: an attempt goes on from the newest one.
     """
 
     duration_seconds: float
@@ -139,18 +143,33 @@ class Script:
     infrastructure: bool = False
     stop_seconds: float = 0.0
     gpus: float = 0.0
+    saves: bool = False
 
 
 @dataclass(slots=True)
 class _Play:
-    """One attempt on the stage."""
+    """One attempt on the stage.
+
+    Attributes:
+        before: What of a whole training lies before the checkpoint that it started from.
+        pauses: Whether it ends at the step until which it is to train.
+        metric: The first objective.
+    """
 
     trial: Trial
     number: int
     script: Script
+    before: Sequence[tuple[float, int, Mapping[str, float]]] = ()
+    pauses: bool = False
+    metric: str = ""
     started_at: datetime | None = None
     stop_at: datetime | None = None
     dropped: bool = field(default=False)
+
+    @property
+    def origin(self) -> int:
+        """Step of the checkpoint that it started from."""
+        return self.before[-1][1] if self.before else 0
 
     def end(self) -> datetime | None:
         """When it ends by all that is known now; None while it waits."""
@@ -189,6 +208,7 @@ class SimulatedRunner:
     Attributes:
         log: One line for each start, stop and release, with the seconds since the runner was made.
         peak: Most attempts that ran at the same time.
+        trained: Trial and step of every report of attempts that are over: what was trained.
     """
 
     def __init__(
@@ -201,6 +221,8 @@ class SimulatedRunner:
         self._began = clock.now()
         self.log: list[str] = []
         self.peak = 0
+        self.trained: list[tuple[str, int]] = []
+        self._saved: dict[str, int] = {}
 
     async def observe(self, study: Study) -> Mapping[str, Attempt]:
         """Return the newest attempt of every trial that has one."""
@@ -217,7 +239,9 @@ class SimulatedRunner:
             raise TransientError(
                 f"attempt {play.number} of {name} still runs; attempt {number} starts when it has ended"
             )
-        self._plays[name] = _Play(trial, number, self._script(trial, number))
+        if play is not None:
+            self._remember(play)
+        self._plays[name] = self._stage(study, trial, number)
         self._note(f"start {name}.{number}")
         self._admit()
 
@@ -236,6 +260,7 @@ class SimulatedRunner:
             return
         if not self._ended(play):
             raise TransientError(f"attempt {number} of {trial.metadata.name} still runs and cannot be released")
+        self._remember(play)
         del self._plays[trial.metadata.name]
         self._note(f"release {trial.metadata.name}.{number}")
         self._admit()
@@ -276,6 +301,38 @@ class SimulatedRunner:
             reports = (play.started_at + timedelta(seconds=at) for at, _, _ in play.script.curve)
             times += [time for time in (*reports, end) if now < time <= end]
         return min(times, default=None)
+
+    def _stage(self, study: Study, trial: Trial, number: int) -> _Play:
+        """Return the attempt: of a whole training the part from the newest checkpoint until the step at which it ends."""
+        script, name = self._script(trial, number), trial.metadata.name
+        saved = self._saved.get(name, 0) if script.saves else 0
+        before = [point for point in script.curve if point[1] <= saved]
+        offset = before[-1][0] if before else 0.0
+        curve = [(at - offset, step, metrics) for at, step, metrics in script.curve if step > saved]
+        script = replace(script, duration_seconds=script.duration_seconds - offset, curve=curve)
+        until = until_step(study.spec, trial)
+        last = next((at for at, step, _ in curve if until is not None and step >= until), None)
+        if until is not None and saved >= until:
+            last = 0.0
+        pauses = last is not None and last <= script.duration_seconds
+        if last is not None and pauses:
+            cut = [point for point in curve if point[0] <= last]
+            script = replace(
+                script,
+                duration_seconds=last + _ENDING_SECONDS,
+                curve=cut,
+                exit_code=0,
+                lost=False,
+                infrastructure=False,
+            )
+        metric = study.spec.objectives[0].metric
+        return _Play(trial, number, script, before=before, pauses=pauses, metric=metric)
+
+    def _remember(self, play: _Play) -> None:
+        name, told = play.trial.metadata.name, play.told(self._clock.now())
+        self.trained += [(name, step) for step, _ in told]
+        if told and play.script.saves:
+            self._saved[name] = max(self._saved.get(name, 0), told[-1][0])
 
     def _ended(self, play: _Play) -> bool:
         end = play.end()
@@ -336,12 +393,32 @@ def _exit(play: _Play) -> tuple[int, str]:
 def _report(play: _Play, code: int) -> Report | None:
     if not play.cut_short() and play.script.report is not None:
         return play.script.report
-    told = play.told(play.end() or datetime.max.replace(tzinfo=UTC))
+    told = [(step, metrics) for _, step, metrics in play.before]
+    told += play.told(play.end() or datetime.max.replace(tzinfo=UTC))
     if not play.script.sdk or play.started_at is None or code == 137:
         return None
     finals: dict[str, FinalMetric] = {}
     for step, metrics in told:
         for name, value in metrics.items():
             finals[name] = FinalMetric(name=name, last=value, last_step=step)
-    status = ReportStatus.STOPPED if play.cut_short() else ReportStatus.SUCCEEDED if code == 0 else ReportStatus.FAILED
-    return Report(status=status, step=told[-1][0] if told else None, metrics=tuple(finals.values()))
+    last = told[-1][0] if told else None
+    mark: SavedCheckpoint | None = None
+    if play.script.saves and last is not None:
+        name = play.trial.metadata.name
+        mark = SavedCheckpoint(step=last, digest=f"sha256:{name}@{last}", path=f"{play.number}/step-{last}")
+    return Report(
+        status=_status(play, code),
+        step=last,
+        metrics=tuple(finals.values()),
+        curve=tuple((at, metrics[play.metric]) for at, metrics in told if play.metric in metrics) if mark else (),
+        checkpoint=mark,
+        steps_trained=mark.step - play.origin if mark else None,
+    )
+
+
+def _status(play: _Play, code: int) -> ReportStatus:
+    if play.cut_short():
+        return ReportStatus.STOPPED
+    if code != 0:
+        return ReportStatus.FAILED
+    return ReportStatus.PAUSED if play.pauses else ReportStatus.SUCCEEDED

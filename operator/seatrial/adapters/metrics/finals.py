@@ -33,6 +33,7 @@ def merge_report(spec: StudySpec, curves: Curves, report: Report, rungs: Collect
         told = dict(report.curve) if name == first else {}
         final = finals.get(name)
         if final is not None and final.last_step is not None:
+            told |= _extremes(final)
             told[final.last_step] = final.last
         if told:
             merged[name] = _merge(curves.get(name, Curve()), told, final, CurveBuilder(rungs=rungs, window=window))
@@ -51,6 +52,13 @@ def _merge(scraped: Curve, told: dict[int, float], final: FinalMetric | None, bu
     highs = [last.high, seen.high if seen else -math.inf, *_finite(final.high if final else None)]
     widened: Point = replace(last, low=min(lows), high=max(highs))
     return replace(curve, points=(*curve.points[:-1], widened))
+
+
+def _extremes(final: FinalMetric) -> dict[int, float]:
+    """Return where the smallest and the largest value were reported, as far as that is known."""
+    found = ((final.low_step, final.low), (final.high_step, final.high))
+    last = final.last_step or 0
+    return {step: value for step, value in found if step is not None and value is not None and step <= last}
 
 
 def _finite(value: float | None) -> list[float]:

@@ -110,6 +110,8 @@ def _metrics(written: Mapping[str, object]) -> tuple[FinalMetric, ...]:
                     last=last,
                     low=_number(fields.get("min")),
                     high=_number(fields.get("max")),
+                    low_step=_integer(fields.get("minStep")),
+                    high_step=_integer(fields.get("maxStep")),
                     last_step=_integer(fields.get("lastStep")),
                 )
             )

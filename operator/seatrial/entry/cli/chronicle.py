@@ -9,7 +9,15 @@ from datetime import datetime
 from enum import StrEnum
 
 from seatrial.api.conditions import StudyReason, TrialReason
-from seatrial.decide.actions import Action, FinishTrial, RequeueTrial, StopAttempt, StopReason
+from seatrial.decide.actions import (
+    Action,
+    FinishTrial,
+    PauseTrial,
+    PromoteTrial,
+    RequeueTrial,
+    StopAttempt,
+    StopReason,
+)
 from seatrial.decide.attempts import Phase
 from seatrial.decide.lifecycle import describe_assignment
 from seatrial.decide.snapshot import StudySnapshot, TrialSnapshot
@@ -159,6 +167,12 @@ class Chronicle:
                 return Event(kind=EventKind.STOPPING, at=snapshot.now, trial=action.trial, text=text)
             case RequeueTrial():
                 text = f"attempt {action.attempt} ended ({action.reason}: {action.message}); it goes on later"
+                return Event(kind=EventKind.AGAIN, at=snapshot.now, trial=action.trial, text=text)
+            case PauseTrial():
+                text = f"paused {action.message}"
+                return Event(kind=EventKind.AGAIN, at=snapshot.now, trial=action.trial, text=text)
+            case PromoteTrial():
+                text = f"promoted {action.message}"
                 return Event(kind=EventKind.AGAIN, at=snapshot.now, trial=action.trial, text=text)
             case _:
                 return None

@@ -96,7 +96,8 @@ def build_frame(look: Look, chronicle: Chronicle, *, now: datetime) -> Frame:
     snapshot, spec = look.snapshot, look.study.spec
     status, limits = look.study.status, look.snapshot.limits
     counts = status.trials if status else TrialCounts()
-    open_trials = [snapshot.trials[i] for i in chronicle.open_indexes]
+    # Those that are paused at a rung hold nothing: the counts tell of them.
+    open_trials = [t for i in chronicle.open_indexes if (t := snapshot.trials[i]).reason is not TrialReason.PAUSED]
     rows = sorted((_row(snapshot, t, now) for t in open_trials), key=lambda row: not row.running)
     began = chronicle.began_at or now
     return Frame(
@@ -128,7 +129,7 @@ def build_frame(look: Look, chronicle: Chronicle, *, now: datetime) -> Frame:
 
 def done_count(counts: TrialCounts) -> int:
     """Return the number of trials that are over."""
-    return counts.total - counts.pending - counts.running
+    return counts.total - counts.pending - counts.running - counts.paused
 
 
 def _since(start: datetime | None, now: datetime) -> float:

@@ -122,6 +122,7 @@ def _pace(frame: Frame, signs: Signs) -> Line:
     states = [
         (counts.running, "running", "cyan"),
         (counts.pending, "waiting", ""),
+        (counts.paused, "paused", ""),
         (counts.completed, "completed", "green"),
         (counts.stopped, "stopped", "yellow"),
         (counts.failed, "failed", "red"),

@@ -162,6 +162,7 @@ def _counts(counts: TrialCounts) -> str:
         "cancelled": counts.cancelled,
         "running": counts.running,
         "waiting": counts.pending,
+        "paused": counts.paused,
     }
     parts = [f"{number} {word}" for word, number in numbers.items() if number]
     return f"{counts.total}" + (f": {', '.join(parts)}" if parts else "")

@@ -17,7 +17,16 @@ from enum import StrEnum
 from seatrial.adapters.kubernetes.faults import NotFound
 from seatrial.adapters.kubernetes.port import EVENTS, STUDIES, TRIALS, KubeClient, KubeObject, PatchKind, Resource
 from seatrial.api.conditions import Condition, TrialReason, find_condition
-from seatrial.decide.actions import Action, FinishTrial, RecordPhase, RequeueTrial, StopAttempt, shorten
+from seatrial.decide.actions import (
+    Action,
+    FinishTrial,
+    PauseTrial,
+    PromoteTrial,
+    RecordPhase,
+    RequeueTrial,
+    StopAttempt,
+    shorten,
+)
 from seatrial.entry.cluster.telemetry import EventOutcome
 from seatrial.errors import SeatrialError
 from seatrial.ports import Clock, StudyKey
@@ -78,7 +87,8 @@ def describe_action(action: Action) -> Told | None:
         case RequeueTrial(trial=trial, reason=reason, message=message, attempt=attempt):
             words = f"attempt {attempt} ended: {message}"
             return Told(resource=TRIALS, name=trial, weight=Weight.WARNING, reason=reason, message=words)
-        case StopAttempt(trial=trial, reason=reason, message=message):
+        case StopAttempt() | PauseTrial() | PromoteTrial():
+            trial, reason, message = action.trial, action.reason, action.message
             return Told(resource=TRIALS, name=trial, weight=Weight.NORMAL, reason=reason, message=message)
         case RecordPhase(trial=trial, state=TrialReason.PENDING, reason=reason, message=message):
             if reason in _ORDINARY_WAITS:

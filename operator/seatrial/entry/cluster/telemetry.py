@@ -29,7 +29,7 @@ _RECONCILE_BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
 _DECISION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _CALL_BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _STUDY_LABELS = ("namespace", "study")
-_STATES = ("pending", "running", "completed", "stopped", "failed", "diverged", "infeasible", "cancelled")
+_STATES = ("pending", "running", "paused", "completed", "stopped", "failed", "diverged", "infeasible", "cancelled")
 
 
 class ReconcileOutcome(StrEnum):

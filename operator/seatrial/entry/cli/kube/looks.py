@@ -90,7 +90,7 @@ def rests(look: Look) -> bool:
 def attempt_of_record(trial: Trial) -> Attempt | None:
     """Return what a trial's record says of its attempt, for whoever cannot see the Pod; None when it is over."""
     reason = reason_of(trial)
-    if reason.terminal or trial.spec.reuse_of is not None:
+    if reason.terminal or reason is TrialReason.PAUSED or trial.spec.reuse_of is not None:
         return None
     started = parse_time(trial.status.start_time) if trial.status.start_time else None
     summary = find_condition(trial.status.conditions, "Succeeded")
