@@ -82,9 +82,13 @@ class Installation:
         self.kind.kubectl(
             "label", "--overwrite", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted"
         )
-        settings = ("prometheus.image=seatrial-prometheus:local", *values)
+        # The image's name stays the same when its content changes: the Pod would stay, too.
+        image = self.kind.run("docker", "image", "inspect", "--format", "{{.Id}}", _IMAGES[0]).stdout.strip()
+        settings = ("prometheus.image=seatrial-prometheus:local", f"podAnnotations.image={image}", *values)
         chosen = [word for value in settings for word in ("--set", value)]
         self.helm("upgrade", "--install", RELEASE, _CHART, *chosen, "--wait", "--timeout", "3m")
+        # Helm waits for the new operator alone.
+        self.kind.wait_until(lambda: len(self.pods_of("seatrial")) == 1, what="the old operator to go")
 
     def helm(self, command: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run helm in the release's namespace."""

@@ -66,7 +66,7 @@ def test_taking_the_release_away_leaves_studies_and_nothing_that_is_stuck(
             "-n",
             NAMESPACE,
             "-l",
-            f"app.kubernetes.io/instance={RELEASE}",
+            f"app.kubernetes.io/instance={RELEASE},app.kubernetes.io/component!=test",
         )
         assert left == ""
     finally:

@@ -50,7 +50,7 @@ def test_a_study_trains_to_its_end(gpu_study: Any) -> None:
     summary = condition(seen[-1][0], "Succeeded")
     assert summary["status"] == "True", summary
     assert len(trials) == 12
-    assert {condition(trial, "Succeeded")["reason"] for trial in trials} <= {"Completed", "NotPromoted"}
+    assert {condition(trial, "Succeeded")["reason"] for trial in trials} <= {"Completed", "Stopped"}
     # Ten classes: chance is 0.1.
     assert float(seen[-1][0]["status"]["bestValue"]) > 0.8
 
@@ -72,8 +72,9 @@ def test_trials_that_wait_for_a_gpu_say_so(gpu_study: Any) -> None:
 def test_hopeless_trials_are_stopped_by_what_prometheus_saw(gpu_study: Any) -> None:
     _, seen, trials = gpu_study
 
-    stopped = [trial for trial in trials if condition(trial, "Succeeded")["reason"] == "NotPromoted"]
+    stopped = [trial for trial in trials if condition(trial, "Succeeded")["reason"] == "Stopped"]
     assert stopped
+    assert all("only the best" in condition(trial, "Succeeded")["message"] for trial in stopped)
     assert condition(seen[-1][0], "MetricsAvailable")["reason"] == "ReadFromPrometheus"
     assert any(trial["status"]["observation"]["step"] < 27 for trial in stopped)
 
