@@ -35,13 +35,13 @@ Seatrial = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def run_seatrial(
-    *arguments: str, folder: Path, text: str | None = None, **changes: str
+    *arguments: str, folder: Path, text: str | None = None, timeout: float = 60, **changes: str
 ) -> subprocess.CompletedProcess[str]:
     """Run the command as a user does; *changes* are environment variables."""
     environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", **changes}
     command = [sys.executable, "-m", "seatrial.entry.cli.main", *arguments]
     return subprocess.run(
-        command, cwd=folder, env=environment, input=text, capture_output=True, text=True, timeout=60, check=False
+        command, cwd=folder, env=environment, input=text, capture_output=True, text=True, timeout=timeout, check=False
     )
 
 
