@@ -89,12 +89,12 @@ def main() -> None:
         print(json.dumps(measure(options.names[0], sizes)))
         return
     start = time.perf_counter()
-    from seatrial.search.algorithms import ALGORITHMS
+    from seatrial.search.algorithms import ALGORITHMS, TRAITS
 
     print(f"reading the table: {1000 * (time.perf_counter() - start):.0f} ms\n")
     columns = ["import", *[f"{when} {size}" for size in sizes for when in ("first", "next")]]
     print(f"{'algorithm':10} " + " ".join(f"{column + ' ms':>14}" for column in columns) + f" {'peak MiB':>9}")
-    for name in options.names or ALGORITHMS:
+    for name in options.names or [name for name in ALGORITHMS if not TRAITS[name].continues]:
         command = [sys.executable, __file__, name, "--measure", "--sizes", options.sizes]
         row = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         print(
