@@ -58,8 +58,8 @@ lock: $(UV) ## Resolve the dependencies anew into requirements/
 # ---- a cluster to play with ------------------------------------------------------------------------------------------
 
 .PHONY: kind-up
-kind-up: ## Make a kind cluster with two pretended GPUs, and print the environment that finds it
-	@scripts/kind-up
+kind-up: ## Make a kind cluster with two pretended GPUs and Seatrial, and print the environment that finds it
+	@exports=$$(scripts/kind-up) && scripts/kind-install && echo "$$exports"
 
 .PHONY: kind-down
 kind-down: ## Remove it again

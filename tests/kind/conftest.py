@@ -37,10 +37,7 @@ def kind() -> Iterator[KindCluster]:
 @pytest.fixture(scope="session")
 def seatrial(kind: KindCluster) -> Installation:
     """Seatrial on that cluster, as a user installs it; the tests leave it as they found it."""
-    installation = Installation(kind=kind)
-    installation.build()
-    installation.install()
-    return installation
+    return Installation.create(kind)
 
 
 @pytest.fixture

@@ -15,8 +15,6 @@ __all__ = ["NAMESPACE", "RELEASE", "Installation", "condition", "quick_study", "
 
 NAMESPACE = "seatrial-system"
 RELEASE = "seatrial"
-_CHART = "charts/seatrial"
-_IMAGES = ("seatrial-operator:0.1.0", "seatrial-trial:latest", "seatrial-prometheus:local")
 
 Object = dict[str, Any]
 
@@ -69,24 +67,15 @@ class Installation:
 
     # ---- the release -------------------------------------------------------------------------------------------------
 
-    def build(self) -> None:
-        """Build the images and load them, where the cluster does not have them yet."""
-        self.kind.run("scripts/cluster-tools", "helm")
-        self.kind.run("scripts/build-images", "operator", "trial", "prometheus")
-        self.kind.run("scripts/kind-load", *_IMAGES)
+    @classmethod
+    def create(cls, kind: KindCluster) -> Installation:
+        """Install Seatrial as ``make kind-up`` does: images built and loaded, the chart installed."""
+        kind.run("scripts/kind-install")
+        return cls(kind=kind)
 
     def install(self, *values: str) -> None:
         """Install the release, or bring one that is there to the chart's state, and wait until it works."""
-        create = ("kubectl", "create", "namespace", NAMESPACE)
-        self.kind.run(*create, check=False)
-        self.kind.kubectl(
-            "label", "--overwrite", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted"
-        )
-        # The image's name stays the same when its content changes: the Pod would stay, too.
-        image = self.kind.run("docker", "image", "inspect", "--format", "{{.Id}}", _IMAGES[0]).stdout.strip()
-        settings = ("prometheus.image=seatrial-prometheus:local", f"podAnnotations.image={image}", *values)
-        chosen = [word for value in settings for word in ("--set", value)]
-        self.helm("upgrade", "--install", RELEASE, _CHART, *chosen, "--wait", "--timeout", "3m")
+        self.kind.run("scripts/kind-install", *(word for value in values for word in ("--set", value)))
         # Helm waits for the new operator alone.
         self.kind.wait_until(lambda: len(self.pods_of("seatrial")) == 1, what="the old operator to go")
 

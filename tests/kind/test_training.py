@@ -20,7 +20,7 @@ GPUS = 2
 
 def laptop_suggestions(example: str, count: int) -> list[dict[str, Any]]:
     """Return the first assignments of a study as `seatrial run` would try them."""
-    study = parse_study((ROOT / "examples" / f"{example}.yaml").read_text()).study
+    study = parse_study((ROOT / "examples" / f"{example}.yaml").read_bytes(), source=example).study
     snapshot = Snapshotter().build(study=study, trials=[], attempts={}, curves={}, now=datetime.now(UTC))
     proposals = asyncio.run(ThreadSuggester().propose(snapshot, count)).proposals
     return [dict(proposal.assignment) for proposal in proposals]
@@ -102,7 +102,7 @@ def test_the_winners_checkpoint_is_on_the_volume(seatrial: Installation, gpu_stu
 def test_a_pod_that_has_done_its_work_is_gone_and_holds_no_gpu(seatrial: Installation, gpu_study: Any) -> None:
     namespace, _, _ = gpu_study
 
-    assert seatrial.pods(namespace) == []
+    seatrial.kind.wait_until(lambda: seatrial.pods(namespace) == [], what="the last Pod to go")
 
 
 def test_the_laptops_file_runs_unchanged_and_ends_without_prometheus(seatrial: Installation, namespace: str) -> None:
@@ -111,9 +111,9 @@ def test_the_laptops_file_runs_unchanged_and_ends_without_prometheus(seatrial: I
     seatrial.wait_for(
         namespace,
         name,
-        lambda study: condition(study, "MetricsAvailable").get("status") == "True" and done(study) >= 3,
-        what="the first trials to end",
-        seconds=180,
+        lambda study: condition(study, "MetricsAvailable").get("status") == "True" and done(study) >= 12,
+        what="half of the trials to end",
+        seconds=300,
     )
 
     seatrial.scale("seatrial-prometheus", 0)
