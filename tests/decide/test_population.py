@@ -59,7 +59,8 @@ def test_a_generation_is_made_when_the_one_before_is_over(trials, expected):
         pytest.param([ended(0), open_(1)], 3, id="one is ready, two are unborn"),
         pytest.param([open_(i) for i in range(4)], 0, id="all train"),
         pytest.param([*(ended(i) for i in range(4)), open_(4)], 3, id="three wait for nobody"),
-        pytest.param([ended(i) for i in range(8, 12)], 0, id="all have trained to the end"),
+        pytest.param([*(ended(i) for i in range(8, 11)), open_(11)], 0, id="three have trained to the end"),
+        pytest.param([ended(i) for i in range(8, 12)], 4, id="all have: the algorithm is asked and says so"),
     ],
 )
 def test_in_asynchronous_mode_nobody_waits(trials, expected):

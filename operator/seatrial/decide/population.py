@@ -66,13 +66,18 @@ def _settings(study: StudySnapshot) -> PbtSettings:
 
 
 def _idle_members(study: StudySnapshot, settings: PbtSettings) -> int:
-    """Return the number of members without an open trial that are unborn or have steps left."""
+    """Return the number of members without an open trial that are unborn or have steps left.
+
+    When no trial is open all count: only the algorithm knows that it is over, and has to be asked.
+    """
+    if all(trial.terminal for trial in study.trials):
+        return settings.population_size
     end = study.spec.steps.max if study.spec.steps else 0
     newest: dict[int, TrialSnapshot] = {}
     for trial in study.trials:
         if trial.membership is not None and trial.reason is not TrialReason.CANCELLED:
             newest[trial.membership.member] = trial
-    through = (t for t in newest.values() if not t.terminal or (t.succeeded and (t.until_step or 0) >= end))
+    through = (t for t in newest.values() if not t.terminal or (t.until_step or 0) >= end)
     return settings.population_size - sum(1 for _ in through)
 
 

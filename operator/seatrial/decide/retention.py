@@ -91,14 +91,20 @@ def parse_ref(trial: Trial) -> Ref | None:
 
 
 def future_parents(study: StudySnapshot) -> frozenset[int]:
-    """Return the trials that a later one may still start from: the last generations of a population, and every member's latest trial."""
+    """Return the trials that a later one may still start from: the last generations, and all from the hindmost member on."""
     algorithm = study.spec.algorithm
     if not TRAITS[algorithm.name.value].continues:
         return frozenset()
     size = (algorithm.pbt or PbtSettings()).population_size if algorithm.name is AlgorithmName.PBT else 1
     first = len(study.trials) - _GENERATIONS_KEPT * max(size, study.limits.parallel)
-    latest = {t.membership.member: t.index for t in study.trials if t.membership and t.succeeded}
-    return frozenset(trial.index for trial in study.trials[max(0, first) :]) | frozenset(latest.values())
+    latest = {t.membership.member: t.membership.generation for t in study.trials if t.membership}
+    # One that still trains began in the generation before.
+    hindmost = min(latest.values(), default=0) - 1
+    return frozenset(
+        trial.index
+        for trial in study.trials
+        if trial.index >= first or (trial.membership is not None and trial.membership.generation >= hindmost)
+    )
 
 
 def plan_retention(

@@ -201,18 +201,15 @@ def test_nobody_waits_in_asynchronous_mode_and_everybody_reaches_the_last_step()
     assert last == dict.fromkeys(range(4), 9)
 
 
-def test_in_asynchronous_mode_nobody_goes_back_to_an_earlier_step():
-    slow = [ended(0, 9.0), ended(1, 0.5), ended(2, 3.0), ended(3, 2.0)]
-    ahead = ended(4, 1.0, generation=1, member=0)
+def test_in_asynchronous_mode_a_member_is_judged_among_its_own_generation():
+    """Member 1 is far behind, but better than the others were at its step."""
+    slow = [ended(0, 9.0), ended(1, 2.5), ended(2, 3.0), ended(3, 2.0)]
+    ahead = [ended(4, 1.0, generation=1, member=0), ended(5, 1.0, generation=1, member=2)]
 
-    found = a_pbt(mode="asynchronous", quantile=0.5).ask(after(*slow, ahead), 1).suggestions[0]
-    assert found.membership.member == 1
+    found = a_pbt(mode="asynchronous").ask(after(*slow, *ahead), 4).suggestions
 
-    steps = [s.until_step for s in a_pbt(mode="asynchronous", quantile=0.5).ask(after(*slow, ahead), 4).suggestions]
-    assert min(steps) == 6
-    for suggestion in a_pbt(mode="asynchronous", quantile=0.5).ask(after(*slow, ahead), 4).suggestions:
-        if suggestion.membership.member == 0:
-            assert suggestion.source.step == 6
+    moves = [(s.membership.member, s.membership.move.value, s.source.trial, s.until_step) for s in found]
+    assert moves == [(1, "continue", 1, 6), (3, "continue", 3, 6), (0, "continue", 4, 9), (2, "continue", 5, 9)]
 
 
 def test_a_loser_takes_over_the_weights_and_only_the_parameters_that_fit_them():

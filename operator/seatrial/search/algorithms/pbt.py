@@ -10,14 +10,12 @@ Source: Jaderberg et al. 2017, "Population based training of neural networks", A
 
 so that a member is a chain of trials, and everything that happened is in the trials' records. In synchronous mode trial
 g * population + m is generation g of member m and depends on the outcomes of generation g - 1 alone: in which order trials end
-changes nothing. In asynchronous mode a member goes on as soon as it is ready, judged by the latest outcome of every member; it
-takes over only members that are at its step or beyond, so that everybody reaches the last step.
+changes nothing. In asynchronous mode a member goes on as soon as it is ready, judged among those of its generation that are there by
+then: values of different steps are never compared.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from seatrial.search.base import (
     Ask,
@@ -36,7 +34,7 @@ from seatrial.search.chance import generator
 from seatrial.search.population.exploit import Contender, Selection, choose_source, quantile_size
 from seatrial.search.population.explore import Explorer, explore
 from seatrial.search.population.intervals import default_interval, generations
-from seatrial.search.population.members import contenders_of, latest, nobody_left, place_of
+from seatrial.search.population.members import contenders_of, latest, nobody_left, outcomes_of, place_of
 from seatrial.search.population.pb2 import Improvement, Trained, explore_by_bandit, improvements
 from seatrial.search.space import Assignment, SearchSpace
 
@@ -99,27 +97,23 @@ class Pbt:
 
     def _next_ready(self, history: History) -> Suggestion | Exhausted | None:
         every = latest((*history.evaluated, *history.pending), self.population)
-        ended = latest(history.evaluated, self.population)
         unborn = [member for member in range(self.population) if member not in every]
         if unborn:
             return self._start(history.next_index, unborn[0])
-        contenders = [Contender(member=m, trial=_outcome(ended.get(m))) for m in range(self.population)]
-        idle = [c for c in contenders if c.trial is not None and every[c.member] is c.trial and self._unfinished(c)]
-        for contender in sorted(idle, key=lambda c: (_reached(c), c.member)):
-            # Nobody goes back: those that are behind are neither sources nor what a member is compared with.
-            peers = [c for c in contenders if c is contender or (_reached(c) >= _reached(contender) and c.trial)]
-            usable = [c for c in peers if c is contender or self._unfinished(c)]
-            found = self._go_on(history, usable, contender.member, None)
+        last = generations(self.max_step, self.interval) - 1
+        idle = [
+            (place.generation, place.member)
+            for t in every.values()
+            if isinstance(t, Evaluated) and (place := t.membership)
+        ]
+        idle = sorted(place for place in idle if place[0] < last)
+        for generation, member in idle:
+            found = self._go_on(history, outcomes_of(history, generation, self.population), member, generation + 1)
             if isinstance(found, Suggestion):
                 return found
         if history.pending:
             return None
-        if not any(c.able for c in contenders):
-            return nobody_left(contenders)
-        return self._trained()
-
-    def _unfinished(self, contender: Contender) -> bool:
-        return not contender.able or _reached(contender) < self.max_step
+        return nobody_left(outcomes_of(history, idle[0][0], self.population)) if idle else self._trained()
 
     def _trained(self) -> Exhausted:
         words = f"the population of {self.population} has trained all {self.max_step} steps"
@@ -138,7 +132,7 @@ class Pbt:
         return Suggestion(assignment=drawn, algorithm="pbt", detail=detail, until_step=until, membership=place)
 
     def _go_on(
-        self, history: History, contenders: Sequence[Contender], member: int, number: int | None
+        self, history: History, contenders: Sequence[Contender], member: int, generation: int
     ) -> Suggestion | Exhausted:
         """Return the next trial of *member*: from its own checkpoint, or from a better member's."""
         index = history.next_index
@@ -149,11 +143,9 @@ class Pbt:
         parent, saved = chosen.trial, chosen.trial.saved
         own = next(c for c in contenders if c.member == member)
         move = Move.CONTINUE if chosen is own else Move.EXPLOIT if own.able else Move.REPLACE
-        # An interval begins where the source stands; after a generation that was cancelled it is a longer one.
-        generation = saved.step // self.interval if number is None else number
         assignment = parent.assignment
         if move is not Move.CONTINUE:
-            assignment = self._explore(history, parent.assignment, generation, generator(self.seed, index, _EXPLORE))
+            assignment = self._explore(history, parent.assignment, generation)
         return Suggestion(
             assignment=assignment,
             algorithm="pbt",
@@ -163,15 +155,22 @@ class Pbt:
             membership=Membership(member=member, generation=generation, move=move),
         )
 
-    def _explore(self, history: History, winner: Assignment, generation: int, rng: np.random.Generator) -> Assignment:
+    def _explore(self, history: History, winner: Assignment, generation: int) -> Assignment:
+        seeds = (self.seed, history.next_index, _EXPLORE)
         if self.bandit:
             known, running = self._rows(history, generation)
             found = explore_by_bandit(
-                self.space, winner, self.explorer, known=known, running=running, generation=generation, rng=rng
+                self.space,
+                winner,
+                self.explorer,
+                known=known,
+                running=running,
+                generation=generation,
+                rng=generator(*seeds),
             )
             if found is not None:
                 return found
-        return explore(self.space, winner, self.explorer, rng)
+        return explore(self.space, winner, self.explorer, generator(*seeds))
 
     def _rows(self, history: History, generation: int) -> tuple[Sequence[Improvement], Sequence[Trained]]:
         """Return (known, running) intervals, in synchronous mode without a look at who of this generation is done already."""
@@ -190,20 +189,6 @@ class Pbt:
             if t.index < history.next_index
         ]
         return improvements(sorted(earlier, key=lambda t: t.index)), running
-
-
-def _outcome(trial: object) -> Evaluated | None:
-    return trial if isinstance(trial, Evaluated) else None
-
-
-def _reached(contender: Contender) -> int:
-    """Return the step from which a member can go on."""
-    trial = contender.trial
-    if trial is None:
-        return 0
-    if contender.able:
-        return trial.until_step or 0
-    return trial.source.step if trial.source else 0
 
 
 def _words(move: Move, member: int, own: Contender, parent: Evaluated) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from seatrial.search.base import Evaluated, Exhausted, History, Membership, Pending, Why
 from seatrial.search.population.exploit import Contender
 
-__all__ = ["contenders_of", "latest", "nobody_left", "place_of"]
+__all__ = ["contenders_of", "latest", "nobody_left", "outcomes_of", "place_of"]
 
 Trial = Evaluated | Pending
 
@@ -48,6 +48,15 @@ def contenders_of(history: History, generation: int, population: int) -> tuple[C
         if there:
             return tuple(Contender(member=member, trial=there.get(member)) for member in range(population))
     return tuple(Contender(member=member, trial=None) for member in range(population))
+
+
+def outcomes_of(history: History, generation: int, population: int) -> tuple[Contender, ...]:
+    """Return what the members left in a generation, only those that are there already."""
+    return tuple(
+        Contender(member=place.member, trial=trial)
+        for trial in history.evaluated
+        if (place := place_of(trial, population)) and place.generation == generation
+    )
 
 
 def nobody_left(contenders: Sequence[Contender]) -> Exhausted:

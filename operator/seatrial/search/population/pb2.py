@@ -199,6 +199,7 @@ def _fit(X: Array, t: Array, gains: Array) -> _Model:
     With s at its maximum y' C^-1 y / n, the log likelihood is -n/2 log s - 1/2 log |C| up to a constant (Rasmussen and Williams 2006,
     eq. 2.30), where C is the covariance in units of s.
     """
+    gains = gains / max(float(np.abs(gains).max()), 1e-300)  # squares of huge losses would overflow
     spread = float(gains.std())
     y = (gains - gains.mean()) / (spread if spread > 0 else 1.0)
     found = (
