@@ -191,6 +191,13 @@ class Running:
                 found[call] = found.get(call, 0) + number
         return found
 
+    def means(self, name: str, label: str) -> str:
+        """Return the mean of a histogram in milliseconds, by one or more labels, in words."""
+        sums = [(labels, value) for labels, value in self.read(f"{name}_sum") if value]
+        counts = self.read(f"{name}_count")
+        means = [(labels, value / next(n for other, n in counts if other == labels)) for labels, value in sums]
+        return ", ".join(f"{labels[label]} {labels.get('resource', '')} {mean * 1e3:.0f} ms" for labels, mean in means)
+
     def memory(self) -> tuple[float, float]:
         """Return megabytes (10^6) that are resident: of the operator, and of the processes that it has started."""
         own = psutil.Process(self.popen.pid)
@@ -312,6 +319,8 @@ async def run(options: argparse.Namespace, plane: ControlPlane, folder: Path) ->
             await measure_study(client, nodes, operator, algorithm, options.live, total)
         passes = operator.read("seatrial_reconcile_duration_seconds_count")
         print("passes: " + ", ".join(f"{number:.0f} {labels['outcome']}" for labels, number in passes))
+        for name, label in (("api_request", "verb"), ("decision", "algorithm"), ("reconcile", "outcome")):
+            print(f"{name}: {operator.means(f'seatrial_{name}_duration_seconds', label)}")
         actions = operator.read("seatrial_actions_total")
         print("actions: " + ", ".join(f"{number:.0f} {labels['action']}" for labels, number in actions))
         playing.cancel()
