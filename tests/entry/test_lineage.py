@@ -140,7 +140,13 @@ def test_the_weights_of_the_winner_move_and_the_perturbed_rate_is_the_one_that_t
     told = run_seatrial("lineage", "lines", "--replay", "replay.yaml", "--schedule", "s.yaml", folder=tmp_path)
     assert "took over member" in told.stdout
     assert yaml.safe_load((tmp_path / "s.yaml").read_text())["schedule"][-1]["untilStep"] == 6
-    assert load_study((tmp_path / "replay.yaml").read_bytes(), source="").study.metadata.name == "lines-replay"
+    (tmp_path / "elsewhere").mkdir()
+    moved = (tmp_path / "replay.yaml").rename(tmp_path / "elsewhere" / "replay.yaml")
+    assert load_study(moved.read_bytes(), source="").study.metadata.name == "lines-replay"
+    again = run_seatrial("run", "replay.yaml", "--output", "json", folder=moved.parent, timeout=300)
+    document = json.loads(again.stdout)
+    assert document["reason"] == "TrainingComplete", again.stderr
+    assert document["best"]["trial"] == "lines-replay-1"
     seen = json.loads(run_seatrial("lineage", "lines", "--trial", "3", "--output", "json", folder=tmp_path).stdout)
     assert seen["line"] == ["lines-0", "lines-3"]
 

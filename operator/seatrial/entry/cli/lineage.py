@@ -6,6 +6,8 @@ from pathlib import Path
 
 import yaml
 
+from seatrial.api.environment import select_container
+from seatrial.api.study import Study
 from seatrial.api.trial import reason_of
 from seatrial.decide.lifecycle import describe_assignment
 from seatrial.decide.lineage import (
@@ -19,7 +21,7 @@ from seatrial.decide.lineage import (
 from seatrial.decide.values import write_number
 from seatrial.entry.cli.cells import clean, fit
 from seatrial.entry.cli.exits import ExitCode, error
-from seatrial.entry.cli.exporting import find_trial
+from seatrial.entry.cli.exporting import FOLDER_ANNOTATION, find_trial
 from seatrial.entry.cli.listing import values_of
 from seatrial.entry.cli.printing import print_json, print_text
 from seatrial.entry.cli.sources import StudySource
@@ -66,9 +68,22 @@ def lineage_command(source: StudySource, call: LineageCall) -> ExitCode:
     if call.schedule is not None:
         _write(call.schedule, {"schedule": schedule_document(schedule)})
     if call.replay is not None:
-        _write(call.replay, build_replay(standing.study, schedule))
+        _write(call.replay, build_replay(_at_home(standing.study), schedule))
         error(f"train one model along it: seatrial run {call.replay}")
     return ExitCode.DONE
+
+
+def _at_home(study: Study) -> Study:
+    """Return the study with the folder in which its trials ran: on a laptop that of its file, and the new file may lie elsewhere."""
+    folder = study.metadata.annotations.get(FOLDER_ANNOTATION)
+    _, chosen = select_container(study)
+    if folder is None or chosen.get("workingDir"):
+        return study
+    document = study.to_wire()
+    for container in document["spec"]["trial"]["template"]["spec"]["containers"]:
+        if container.get("name") == chosen.get("name"):
+            container["workingDir"] = folder
+    return Study.model_validate(document)
 
 
 def _index(standing: Standing, trial: str | None) -> int:
