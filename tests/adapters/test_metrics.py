@@ -54,7 +54,8 @@ def test_a_full_message_is_read():
     assert note == ""
     assert report is not None
     assert (report.status, report.step, report.message) == (ReportStatus.SUCCEEDED, 27, "fine")
-    assert report.metrics == (FinalMetric(name="acc", last=0.97, low=0.11, high=0.98, last_step=27),)
+    acc = FinalMetric(name="acc", last=0.97, low=0.11, high=0.98, low_step=1, high_step=25, last_step=27)
+    assert report.metrics == (acc,)
     assert report.curve == ((1, 0.11), (27, 0.97))
     assert report.checkpoint == SavedCheckpoint(step=27, digest="sha256:ab", path="step-27")
     assert (report.freed_bytes, report.reason) == (4096, "")

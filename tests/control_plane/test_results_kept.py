@@ -59,6 +59,7 @@ def test_nothing_is_lost_when_two_hundred_pods_end_and_are_deleted_while_the_ope
     assert len(left) == MANY
     assert all(pod["metadata"]["finalizers"] == [FINALIZER] for pod in left)
     trials = cluster.trials()
+    assert [trial["status"].get("attempts", []) for trial in trials] == [[]] * MANY
     assert [trial["status"]["attempt"] for trial in trials] == [0] * MANY
     found = [trial["status"]["observation"]["values"] for trial in trials]
     assert found == [[trial["spec"]["assignment"]["x"]] for trial in trials]
@@ -137,7 +138,7 @@ def test_a_container_that_cannot_be_created_is_tried_from_the_edited_template(cl
         status = {"name": "main", "image": "x", "imageID": "", "ready": False, "restartCount": 0, "state": waiting}
         scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
         body = {"phase": "Pending", "containerStatuses": [status], "conditions": [scheduled]}
-        cluster.kubelet.ending = lambda *_: None
+        cluster.kubelet.left_alone = {"s-0-0"}
         edited = {"trial": {"template": {"spec": {"containers": [{"name": "main", "image": "mended"}]}}}}
         cluster.edit(edited)
         assert cluster.api.merge(path, {"status": body}).is_accepted
