@@ -133,9 +133,10 @@ async def test_a_stop_goes_on_under_the_next_runner(make, tmp_path: Path):
 
 
 async def test_a_grace_period_that_ran_out_between_two_runners_is_over(make):
-    world = make("sh", "-c", "trap '' TERM; echo ran >>ran; while :; do sleep 1000; done", grace=1000)
+    world = make("sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 1000; done", grace=1000)
     await world.start()
     await until_running(world, "s-0")
+    await world.until_deaf()
     await world.runner.close()
     records.write_stop(world.files(), time.time() - 1)
 
