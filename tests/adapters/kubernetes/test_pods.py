@@ -413,3 +413,23 @@ def test_a_new_pod_that_lacks_something_says_so_at_once():
         record = build_pod_record(a_pod(status, creationTimestamp=BEGAN))
 
         assert read_attempt(record, datetime.fromisoformat(BEGAN)).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("message", "code", "from_outside"),
+    [
+        ('{"loss": 0.25}', 0, False),
+        ('{"status": "succeeded", "metrics": {}}', 0, False),
+        ('{"status": "stopped", "metrics": {}}', 0, True),
+        ("", 0, True),
+        ("", 143, True),
+        ('{"loss": 0.25}', 1, True),
+    ],
+)
+def test_a_whole_result_counts_though_the_pod_was_deleted_in_the_second_of_its_end(message, code, from_outside):
+    same_second = {"deletionTimestamp": ENDED, "deletionGracePeriodSeconds": 0}
+
+    pod = a_pod(ended(code, message=message), **same_second)
+
+    attempt = build_pod_record(pod).attempt
+    assert (attempt.phase, attempt.exit_code, attempt.infrastructure) == (Phase.EXITED, code, from_outside)

@@ -33,7 +33,7 @@ from seatrial.adapters.kubernetes import names
 from seatrial.adapters.kubernetes.port import KubeObject
 from seatrial.adapters.metrics.termination import clean_text, parse_report
 from seatrial.api.quantity import parse_quantity
-from seatrial.decide.attempts import Attempt, Phase, Report
+from seatrial.decide.attempts import Attempt, Phase, Report, ReportStatus
 from seatrial.ports import StudyKey
 
 __all__ = ["LOST_AFTER_SECONDS", "STARTING_SECONDS", "PodRecord", "build_pod_record", "read_attempt"]
@@ -260,7 +260,8 @@ class _View:
         report, note, output = _read_message(text, code)
         finished = _time(ended.get("finishedAt"))
         disruption, words = self.disruption()
-        from_outside = self._was_ended(finished, disruption)
+        whole = code == 0 and report is not None and report.status not in {ReportStatus.STOPPED, ReportStatus.PAUSED}
+        from_outside = self._was_ended(finished, disruption, whole=whole)
         if self._status.get("reason") in _OWN_ENDS and code != 0:
             reason, words, from_outside = str(self._status["reason"]), str(self._status.get("message") or ""), False
         elif self._exceeded_storage() and code != 0:
@@ -297,17 +298,21 @@ class _View:
             infrastructure=True,
         )
 
-    def _was_ended(self, finished: datetime | None, disruption: str) -> bool:
-        """Tell whether the end was brought about from outside: by a disruption, or by a deletion before it."""
+    def _was_ended(self, finished: datetime | None, disruption: str, *, whole: bool) -> bool:
+        """Tell whether the end was brought about from outside: by a disruption, or by a deletion before it.
+
+        Times have whole seconds: of a deletion in the second of the end nobody knows which came first. A *whole* result, one that
+        does not say that it was stopped, then counts.
+        """
         if disruption:
             since = _time(self._condition("DisruptionTarget").get("lastTransitionTime"))
-            return finished is None or since is None or finished >= since
+            return finished is None or since is None or finished > since or (finished == since and not whole)
         deadline = _time(self._metadata.get("deletionTimestamp"))
         if deadline is None:
             return False
         # The API server keeps the difference: it is the moment of the request.
         asked = deadline - timedelta(seconds=int(self._metadata.get("deletionGracePeriodSeconds") or 0))
-        return finished is None or finished >= asked
+        return finished is None or finished > asked or (finished == asked and not whole)
 
     def _after_failed_pod(self) -> Attempt:
         """Return the attempt of a Pod that is over though its training container did not say how it ended."""
