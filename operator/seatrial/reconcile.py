@@ -16,7 +16,7 @@ from itertools import groupby
 
 from seatrial.api.conditions import StudyReason, TrialReason, find_condition
 from seatrial.api.meta import Metadata
-from seatrial.api.study import Study, StudySpec, StudyStatus
+from seatrial.api.study import Study, StudyStatus
 from seatrial.api.trial import Origin, Trial, TrialSpec, TrialStatus, reason_of
 from seatrial.decide.actions import (
     Action,
@@ -54,12 +54,10 @@ from seatrial.decide.retention import future_parents, plan_retention
 from seatrial.decide.rules import Standings, rungs
 from seatrial.decide.snapshot import Snapshotter, StudySnapshot
 from seatrial.decide.status import Remark, build_status
-from seatrial.decide.suggest import Proposal, Proposals, propose
+from seatrial.decide.suggest import Proposal, Proposals, Proposer
 from seatrial.errors import TransientError
 from seatrial.ports import CheckpointKeeper, Clock, MetricSource, StudyKey, StudyStore, Suggester, TrialRunner
-from seatrial.search.base import Algorithm, Exhausted
-from seatrial.search.build import build_algorithm, build_space
-from seatrial.search.space import SearchSpace
+from seatrial.search.base import Exhausted
 
 __all__ = ["Look", "Reconciler", "ThreadSuggester"]
 
@@ -120,25 +118,15 @@ class ThreadSuggester:
     """A :class:`~seatrial.ports.Suggester` in a thread of this process: a model may think for a second, and trials must be watched meanwhile."""
 
     def __init__(self) -> None:
-        self._spec: StudySpec | None = None
-        self._built: tuple[SearchSpace, Algorithm] | None = None
+        self._proposer = Proposer()
 
     async def propose(self, snapshot: StudySnapshot, count: int) -> Proposals:
         """Return up to *count* trials to create next."""
-        space, algorithm = self._build(snapshot.spec)
-        return await asyncio.to_thread(propose, snapshot, space=space, algorithm=algorithm, count=count)
+        return await asyncio.to_thread(self._proposer.propose, snapshot, count)
 
     async def recommend(self, snapshot: StudySnapshot) -> int | None:
         """Return the index of the algorithm's choice of the winner."""
-        return await asyncio.to_thread(self._build(snapshot.spec)[1].recommend, snapshot.history())
-
-    def _build(self, spec: StudySpec) -> tuple[SearchSpace, Algorithm]:
-        """Return space and algorithm, the same ones until the study is edited: an algorithm may remember what it computed."""
-        if self._built is None or (self._spec is not spec and self._spec != spec):
-            space = build_space(spec.parameters)
-            self._built = space, build_algorithm(spec, space)
-        self._spec = spec
-        return self._built
+        return await asyncio.to_thread(self._proposer.recommend, snapshot)
 
 
 class Reconciler:
@@ -316,7 +304,7 @@ class Reconciler:
             case PauseTrial():
                 status = status_paused(trial, action, now.study.spec, seen, rungs(now.study.spec), time)
                 trial = await self._store.update_trial(self._key, trial, status)
-                await self._release(now, trial)
+                now.settled.append(trial)
             case PromoteTrial():
                 trial = await self._store.update_trial(self._key, trial, status_promoted(trial, action, time))
             case RecordPhase():

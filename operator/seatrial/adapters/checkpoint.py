@@ -17,9 +17,9 @@ from typing import BinaryIO
 
 from seatrial.errors import UsageError
 
-__all__ = ["check_target", "copy_checkpoint", "unpack_checkpoint", "verify_checkpoint"]
+__all__ = ["MANIFEST", "check_target", "copy_checkpoint", "unpack_checkpoint", "verify_checkpoint"]
 
-_MANIFEST = "manifest.json"
+MANIFEST = "manifest.json"
 
 
 def verify_checkpoint(folder: Path, *, digest: str = "") -> str:
@@ -33,14 +33,14 @@ def verify_checkpoint(folder: Path, *, digest: str = "") -> str:
         UsageError: If it is no whole checkpoint, or another one.
     """
     try:
-        manifest = json.loads((folder / _MANIFEST).read_bytes())
+        manifest = json.loads((folder / MANIFEST).read_bytes())
         stated = str(manifest["digest"])
         files = {str(entry["path"]): str(entry["sha256"]) for entry in manifest["files"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{folder} is no checkpoint: its {_MANIFEST} cannot be read ({error})") from error
+        raise UsageError(f"{folder} is no checkpoint: its {MANIFEST} cannot be read ({error})") from error
     lines = sorted(f"{path} {sha256}\n".encode() for path, sha256 in files.items())
     if "sha256:" + hashlib.sha256(b"".join(lines)).hexdigest() != stated:
-        raise UsageError(f"the digest in {_MANIFEST} of {folder} is not that of its list of files: it was changed")
+        raise UsageError(f"the digest in {MANIFEST} of {folder} is not that of its list of files: it was changed")
     if digest and digest != stated:
         raise UsageError(f"{folder} is another checkpoint than the trial told: {stated}, not {digest}")
     for path, sha256 in files.items():

@@ -36,7 +36,7 @@ from seatrial.decide.actions import (
 )
 from seatrial.decide.attempts import Attempt, FinalMetric, Report
 from seatrial.decide.curves import Curve, CurveBuilder, Curves
-from seatrial.decide.snapshot import PAUSED, RESUMABLE, WANTED, format_time
+from seatrial.decide.snapshot import RESUMABLE, WANTED, format_time
 from seatrial.decide.suggest import Proposal
 from seatrial.decide.values import read_finals, read_values, write_number
 
@@ -159,22 +159,9 @@ def status_passed(trial: Trial, action: PassRung) -> TrialStatus:
 
 def status_requeued(trial: Trial, action: RequeueTrial, seen: Seen, now: datetime) -> TrialStatus:
     """Return the status of a trial whose attempt ended and that is tried again."""
-    record = AttemptRecord(
-        attempt=action.attempt,
-        reason=action.reason[:_REASON_LIMIT],
-        message=shorten(action.message, _ATTEMPT_MESSAGE_LIMIT),
-        infrastructure=action.infrastructure,
-        node=seen.attempt.node if seen.attempt else "",
-        step=_reached(seen),
-    )
-    status = _used(trial, seen, trial.status, now)
-    conditions = [condition for condition in status.conditions if condition.type != "Stopping"]
+    status = _closed(trial, action, seen, now, infrastructure=action.infrastructure)
     status = status.model_copy(
         update={
-            "attempt": action.attempt + 1,
-            "attempts": _newest([*status.attempts, record]),
-            "conditions": conditions,
-            "checkpoint": _checkpoint(seen.attempt) or status.checkpoint,
             "retry_time": format_time(now + timedelta(seconds=action.delay_seconds)) if action.delay_seconds else None,
             "excluded_nodes": _with_node(status.excluded_nodes, action.excluded_node),
         }
@@ -188,27 +175,10 @@ def status_paused(
     trial: Trial, action: PauseTrial, spec: StudySpec, seen: Seen, rungs: Sequence[int], now: datetime
 ) -> TrialStatus:
     """Return the status of a trial that has come to a rung: what it found there, and that its next attempt is another one."""
-    status = _used(trial, seen, trial.status, now)
+    status = _closed(trial, action, seen, now, infrastructure=True)
     observation = build_observation(spec, seen, rungs) or status.observation
-    checkpoint = _checkpoint(seen.attempt) or status.checkpoint
-    record = AttemptRecord(
-        attempt=action.attempt,
-        reason=PAUSED,
-        message=shorten(action.message, _ATTEMPT_MESSAGE_LIMIT),
-        infrastructure=True,
-        node=seen.attempt.node if seen.attempt else "",
-        step=_reached(seen),
-    )
     status = status.model_copy(
-        update={
-            "attempt": action.attempt + 1,
-            "attempts": _newest([*status.attempts, record]),
-            "conditions": [condition for condition in status.conditions if condition.type != "Stopping"],
-            "observation": observation,
-            "checkpoint": checkpoint,
-            "retry_time": None,
-            "progress": _progress(spec, observation),
-        }
+        update={"observation": observation, "retry_time": None, "progress": _progress(spec, observation)}
     )
     reached = observation.step if observation and observation.step is not None else action.rung
     return _summarised(_with_resumable(status, reached, now), TrialReason.PAUSED, action.message, now)
@@ -218,6 +188,29 @@ def status_promoted(trial: Trial, action: PromoteTrial, now: datetime) -> TrialS
     """Return the status of a paused trial that goes on beyond its rung."""
     status = trial.status.model_copy(update={"rung": trial.status.rung if action.rung is None else action.rung})
     return _summarised(status, TrialReason.PAUSED if action.waits else TrialReason.PENDING, action.message, now)
+
+
+def _closed(
+    trial: Trial, action: RequeueTrial | PauseTrial, seen: Seen, now: datetime, *, infrastructure: bool
+) -> TrialStatus:
+    """Return the status after an attempt that is not the last one: on record with what it used and saved, and another one comes."""
+    record = AttemptRecord(
+        attempt=action.attempt,
+        reason=action.reason[:_REASON_LIMIT],
+        message=shorten(action.message, _ATTEMPT_MESSAGE_LIMIT),
+        infrastructure=infrastructure,
+        node=seen.attempt.node if seen.attempt else "",
+        step=_reached(seen),
+    )
+    status = _used(trial, seen, trial.status, now)
+    return status.model_copy(
+        update={
+            "attempt": action.attempt + 1,
+            "attempts": _newest([*status.attempts, record]),
+            "conditions": [condition for condition in status.conditions if condition.type != "Stopping"],
+            "checkpoint": _checkpoint(seen.attempt) or status.checkpoint,
+        }
+    )
 
 
 def _with_resumable(status: TrialStatus, reached: int, now: datetime) -> TrialStatus:
@@ -258,9 +251,14 @@ def _reached(seen: Seen) -> int | None:
     report = seen.attempt.report if seen.attempt else None
     if report is not None and report.checkpoint is not None:
         return report.checkpoint.step
-    steps = [curve.step for curve in (seen.curves or {}).values() if curve.step is not None]
-    steps += [report.step] if report is not None and report.step is not None else []
-    return max((step for step in steps if step >= 0), default=None)
+    return max((step for step in _steps(seen) if step >= 0), default=None)
+
+
+def _steps(seen: Seen) -> list[int]:
+    """Return the last steps that an attempt's curves and its report name."""
+    report = seen.attempt.report if seen.attempt else None
+    told = [curve.step for curve in (seen.curves or {}).values()] + [report.step if report else None]
+    return [step for step in told if step is not None]
 
 
 def _newest(attempts: list[AttemptRecord]) -> list[AttemptRecord]:
@@ -313,8 +311,6 @@ def build_observation(spec: StudySpec, seen: Seen, rungs: Sequence[int]) -> Obse
     metrics = _metric_summaries(spec, curves, report)
     if not metrics:
         return None
-    steps = [curve.step for curve in curves.values() if curve.step is not None]
-    steps += [report.step] if report and report.step is not None else []
     curve = curves.get(spec.objectives[0].metric, Curve())
     if not curve.points and report is not None:
         builder = CurveBuilder(rungs=rungs)
@@ -322,7 +318,7 @@ def build_observation(spec: StudySpec, seen: Seen, rungs: Sequence[int]) -> Obse
         curve = builder.build()
     return Observation(
         values=[write_number(v) for v in values if v is not None] if None not in values else [],
-        step=max(steps, default=None),
+        step=max(_steps(seen), default=None),
         metrics=metrics,
         curve=[(step, write_number(value)) for step, value in thin(curve, rungs, spec.objectives[0])],
         source="observations" if curves else "termination-message",
@@ -408,10 +404,8 @@ def _steps_of(trial: Trial, seen: Seen) -> int:
     report = seen.attempt.report if seen.attempt else None
     if report is not None and report.steps_trained is not None:
         return report.steps_trained
-    steps = [curve.step for curve in (seen.curves or {}).values() if curve.step is not None]
-    steps += [report.step] if report is not None and report.step is not None else []
     origin = trial.status.checkpoint or trial.spec.parent
-    return max(0, max(steps, default=0) - (origin.step if origin else 0))
+    return max(0, max(_steps(seen), default=0) - (origin.step if origin else 0))
 
 
 def _timed(status: TrialStatus, attempt: Attempt | None, now: datetime) -> TrialStatus:

@@ -99,7 +99,7 @@ def _watched(study: StudySnapshot) -> Sequence[tuple[TrialSnapshot, float, float
             continue
         median = statistics.median(done)
         limit = max(settings.straggler_factor * median, median + _LEAST_PATIENCE_SECONDS)
-        found += [(trial, limit, median) for trial in running if trial in peers]
+        found += [(t, limit, median) for t in running if t.membership and t.membership.generation == number]
     return found
 
 

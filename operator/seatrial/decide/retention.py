@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from seatrial.api.algorithm import AlgorithmName, PbtSettings
+from seatrial.api.conditions import TrialReason
 from seatrial.api.study import StudySpec
 from seatrial.api.trial import Trial
 from seatrial.decide.snapshot import StudySnapshot, TrialSnapshot
@@ -26,8 +27,6 @@ _PATH = re.compile(r"(0|[1-9][0-9]{0,9})/step-(0|[1-9][0-9]{0,18})")
 _WIRE_LIMIT = 65_536
 # Members choose among trials of the last generation; stragglers lag behind by one or two.
 _GENERATIONS_KEPT = 3
-# Their winner is what a model says at the end, and not always the one with the best value.
-_RECOMMENDING = frozenset({"auto", "gp"})
 
 
 class Need(StrEnum):
@@ -181,7 +180,7 @@ def _best(study: StudySnapshot, count: int) -> list[int]:
     good = [trial for trial in study.trials if trial.feasible]
     if not good:
         return []
-    if study.completed_at is None and study.spec.algorithm.name.value in _RECOMMENDING:
+    if study.completed_at is None and TRAITS[study.spec.algorithm.name.value].chooses:
         count = max(count, MOST_RECOMMENDED)
     ranks = pareto_ranks([[value for value in trial.values if value is not None] for trial in good])
     rank_of = {trial.index: int(rank) for trial, rank in zip(good, ranks, strict=True)}
@@ -192,7 +191,7 @@ def _best(study: StudySnapshot, count: int) -> list[int]:
 
 
 def _is_partial(trial: TrialSnapshot) -> bool:
-    return trial.reason.value != "Completed"
+    return trial.reason is not TrialReason.COMPLETED
 
 
 def _ranges(indices: Sequence[int]) -> list[list[int]]:

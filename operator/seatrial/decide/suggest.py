@@ -5,13 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from seatrial.api.conditions import TrialReason
+from seatrial.api.study import StudySpec
 from seatrial.decide.snapshot import StudySnapshot
 from seatrial.search.algorithms import TRAITS
 from seatrial.search.base import Algorithm, Exhausted, History, Membership, Source, Suggestion
-from seatrial.search.build import initial_assignments
+from seatrial.search.build import build_algorithm, build_space, initial_assignments
 from seatrial.search.space import Assignment, Key, SearchSpace
 
-__all__ = ["Proposal", "Proposals", "propose", "trial_seed"]
+__all__ = ["Proposal", "Proposals", "Proposer", "propose", "trial_seed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,30 @@ class Proposals:
 def trial_seed(study_seed: int, index: int) -> int:
     """Return the seed that a trial trains with: 31 bits, the same whenever it is computed."""
     return int(np.random.SeedSequence([study_seed, index]).generate_state(1)[0] & 0x7FFFFFFF)
+
+
+class Proposer:
+    """Asks the algorithm of one study; keeps what was built until the study is edited: an algorithm may remember what it computed."""
+
+    def __init__(self) -> None:
+        self._spec: StudySpec | None = None
+        self._built: tuple[SearchSpace, Algorithm] | None = None
+
+    def propose(self, snapshot: StudySnapshot, count: int) -> Proposals:
+        """Return up to *count* trials to create next."""
+        space, algorithm = self._build(snapshot.spec)
+        return propose(snapshot, space=space, algorithm=algorithm, count=count)
+
+    def recommend(self, snapshot: StudySnapshot) -> int | None:
+        """Return the index of the algorithm's choice of the winner."""
+        return self._build(snapshot.spec)[1].recommend(snapshot.history())
+
+    def _build(self, spec: StudySpec) -> tuple[SearchSpace, Algorithm]:
+        if self._built is None or (self._spec is not spec and self._spec != spec):
+            space = build_space(spec.parameters)
+            self._built = space, build_algorithm(spec, space)
+        self._spec = spec
+        return self._built
 
 
 def propose(study: StudySnapshot, *, space: SearchSpace, algorithm: Algorithm, count: int) -> Proposals:

@@ -36,7 +36,7 @@ from seatrial.api.quantity import parse_quantity
 from seatrial.decide.attempts import Attempt, Phase, Report, ReportStatus
 from seatrial.ports import StudyKey
 
-__all__ = ["LOST_AFTER_SECONDS", "STARTING_SECONDS", "PodRecord", "build_pod_record", "read_attempt"]
+__all__ = ["LOST_AFTER_SECONDS", "STARTING_SECONDS", "PodRecord", "build_pod_record", "build_release", "read_attempt"]
 
 LOST_AFTER_SECONDS = 60.0
 """How long after the end of its grace period a deleted Pod may stay before its node is taken for lost."""
@@ -166,6 +166,16 @@ def build_pod_record(pod: KubeObject) -> PodRecord:
         address=_address(pod),
         container=view.container,
     )
+
+
+def build_release(uid: str, place: int) -> list[KubeObject]:
+    """Return the JSON patch that takes our finalizer from a Pod, if it is still that Pod and the finalizer still at that place."""
+    path = f"/metadata/finalizers/{place}"
+    return [
+        {"op": "test", "path": "/metadata/uid", "value": uid},
+        {"op": "test", "path": path, "value": names.FINALIZER},
+        {"op": "remove", "path": path},
+    ]
 
 
 class _View:

@@ -14,8 +14,8 @@ from seatrial.adapters.kubernetes import names
 from seatrial.adapters.kubernetes.faults import AlreadyExists, ApiError, Conflict, Forbidden, Invalid, NotFound
 from seatrial.adapters.kubernetes.informer import Informer
 from seatrial.adapters.kubernetes.manifests import build_pod
-from seatrial.adapters.kubernetes.pods import PodRecord, read_attempt
-from seatrial.adapters.kubernetes.port import PODS, KubeClient, KubeObject, PatchKind
+from seatrial.adapters.kubernetes.pods import PodRecord, build_release, read_attempt
+from seatrial.adapters.kubernetes.port import PODS, KubeClient, PatchKind
 from seatrial.api.study import Study, StudySpec
 from seatrial.api.trial import Trial
 from seatrial.decide.attempts import Attempt, Phase
@@ -316,12 +316,7 @@ class KubernetesRunner:
     async def _take_finalizer(self, pod: PodRecord) -> None:
         if pod.finalizer is None:
             return
-        namespace, path = pod.study.namespace, f"/metadata/finalizers/{pod.finalizer}"
-        operations: list[KubeObject] = [
-            {"op": "test", "path": "/metadata/uid", "value": pod.uid},
-            {"op": "test", "path": path, "value": names.FINALIZER},
-            {"op": "remove", "path": path},
-        ]
+        namespace, operations = pod.study.namespace, build_release(pod.uid, pod.finalizer)
         try:
             freed = await self._client.patch(PODS, namespace, pod.name, operations, kind=PatchKind.JSON)
         except NotFound:

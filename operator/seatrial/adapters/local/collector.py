@@ -13,6 +13,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
+from seatrial.adapters.checkpoint import MANIFEST
 from seatrial.decide.retention import Needed
 
 __all__ = ["Collector", "Freed"]
@@ -20,7 +21,6 @@ __all__ = ["Collector", "Freed"]
 logger = logging.getLogger(__name__)
 
 _STEP = re.compile(r"step-(0|[1-9][0-9]*)")
-_MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +85,7 @@ class Collector:
 def _remove(folder: Path) -> int:
     size = _size(folder)
     # Where the manifest has to stay, everything has to.
-    (folder / _MANIFEST).unlink(missing_ok=True)
+    (folder / MANIFEST).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
     return size - _size(folder)
 

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from seatrial.entry.cli import options
-from seatrial.entry.cli.exits import EPILOG, ExitCode, finish, guarded
+from seatrial.entry.cli.exits import EPILOG, ExitCode, guarded
+from seatrial.entry.cli.launching import show_version
 
 __all__ = ["app"]
 
@@ -46,10 +47,7 @@ def top(
 ) -> None:
     """Hyperparameter studies: one YAML, on this machine or on a cluster."""
     if version:
-        from importlib.metadata import version as version_of
-
-        typer.echo(f"seatrial {version_of('seatrial')}")
-        finish(ExitCode.DONE)
+        show_version("seatrial")
 
 
 @app.command("run")

@@ -1,14 +1,16 @@
 """``kubectl seatrial``: the commands that look at a study, for studies of a cluster. kubectl finds the program by its name on PATH."""
 
-import sys
 from importlib.util import find_spec
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from seatrial.entry.cli import options
 from seatrial.entry.cli.exits import ExitCode, error, finish, guarded
-from seatrial.entry.threads import limit_threads
+from seatrial.entry.cli.launching import launch, show_version
+
+if TYPE_CHECKING:
+    from seatrial.entry.cli.kube.source import ClusterSource
 
 __all__ = ["app", "main"]
 
@@ -61,16 +63,24 @@ PrometheusUrl = Annotated[
 All = Annotated[bool, typer.Option("--all-namespaces", "-A", help="Studies of all namespaces.")]
 
 
+def _open(
+    namespace: str | None, context: str | None, kubeconfig: str | None, prometheus_url: str | None = None
+) -> "ClusterSource":
+    """Return the studies of the cluster that the options name."""
+    from seatrial.entry.cli.kube.connection import Flags
+    from seatrial.entry.cli.kube.source import ClusterSource
+
+    flags = Flags(namespace=namespace, context=context, kubeconfig=kubeconfig)
+    return ClusterSource(flags=flags, prometheus_url=prometheus_url)
+
+
 @app.callback(invoke_without_command=True)
 def top(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
 ) -> None:
     """Studies of a cluster, with your own kubeconfig and rights."""
     if version:
-        from importlib.metadata import version as version_of
-
-        typer.echo(f"kubectl-seatrial {version_of('seatrial')}")
-        finish(ExitCode.DONE)
+        show_version("kubectl-seatrial")
     if find_spec("kubernetes") is None or find_spec("aiohttp") is None:
         error("seatrial: speaking to clusters takes further packages: pip install 'seatrial[cluster]'")
         finish(ExitCode.USAGE)
@@ -139,11 +149,9 @@ def status(
     Example:
       kubectl seatrial status digits -n lab
     """  # noqa: D301 - \b keeps the lines below as they are
-    from seatrial.entry.cli.kube.connection import Flags
-    from seatrial.entry.cli.kube.source import ClusterSource
     from seatrial.entry.cli.showing import show_command
 
-    source = ClusterSource(flags=Flags(namespace=namespace, context=context, kubeconfig=kubeconfig))
+    source = _open(namespace, context, kubeconfig)
     return show_command(source, study, as_json=output == "json")
 
 
@@ -165,11 +173,9 @@ def trials(
       kubectl seatrial trials digits --sort value | head
       kubectl seatrial trials digits --state failed --output json
     """  # noqa: D301 - \b keeps the lines below as they are
-    from seatrial.entry.cli.kube.connection import Flags
-    from seatrial.entry.cli.kube.source import ClusterSource
     from seatrial.entry.cli.listing import trials_command
 
-    source = ClusterSource(flags=Flags(namespace=namespace, context=context, kubeconfig=kubeconfig))
+    source = _open(namespace, context, kubeconfig)
     return trials_command(source, study, sort=sort, states=state or [], output=output)
 
 
@@ -195,12 +201,9 @@ def report(
       kubectl seatrial report digits --open
       kubectl seatrial report digits --prometheus-url http://127.0.0.1:9090
     """  # noqa: D301 - \b keeps the lines below as they are
-    from seatrial.entry.cli.kube.connection import Flags
-    from seatrial.entry.cli.kube.source import ClusterSource
     from seatrial.entry.cli.reporting import report_command
 
-    flags = Flags(namespace=namespace, context=context, kubeconfig=kubeconfig)
-    source = ClusterSource(flags=flags, prometheus_url=prometheus_url)
+    source = _open(namespace, context, kubeconfig, prometheus_url)
     return report_command(source, study, file=file, png=png, open_it=open_)
 
 
@@ -223,11 +226,9 @@ def lineage(
       kubectl seatrial lineage digits-pbt
       kubectl seatrial lineage digits-pbt --replay replay.yaml && kubectl apply -f replay.yaml
     """  # noqa: D301 - \b keeps the lines below as they are
-    from seatrial.entry.cli.kube.connection import Flags
-    from seatrial.entry.cli.kube.source import ClusterSource
     from seatrial.entry.cli.lineage import LineageCall, lineage_command
 
-    source = ClusterSource(flags=Flags(namespace=namespace, context=context, kubeconfig=kubeconfig))
+    source = _open(namespace, context, kubeconfig)
     call = LineageCall(study=study, trial=trial, as_json=output == "json", schedule=schedule, replay=replay)
     return lineage_command(source, call)
 
@@ -256,23 +257,15 @@ def export(
       kubectl seatrial export digits --best --checkpoint winner/
     """  # noqa: D301 - \b keeps the lines below as they are
     from seatrial.entry.cli.exporting import ExportCall, export_command
-    from seatrial.entry.cli.kube.connection import Flags
-    from seatrial.entry.cli.kube.source import ClusterSource
 
-    source = ClusterSource(flags=Flags(namespace=namespace, context=context, kubeconfig=kubeconfig))
+    source = _open(namespace, context, kubeconfig)
     call = ExportCall(study=study, best=best, trial=trial, front=front, form=form, checkpoint=checkpoint)
     return export_command(source, call)
 
 
 def main() -> None:
     """Run the command line."""
-    limit_threads()
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal without UTF-8 gets a question mark rather than a traceback.
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(errors="replace")
-    app(prog_name="kubectl seatrial")
+    launch(app, "kubectl seatrial")
 
 
 if __name__ == "__main__":

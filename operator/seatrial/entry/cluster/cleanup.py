@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from seatrial.adapters.kubernetes import names
 from seatrial.adapters.kubernetes.faults import ApiError, Conflict, NotFound
 from seatrial.adapters.kubernetes.lease import LeaseTimes
+from seatrial.adapters.kubernetes.pods import build_release
 from seatrial.adapters.kubernetes.port import LEASES, PODS, KubeClient, KubeObject, PatchKind
 from seatrial.errors import TransientError, UsageError
 
@@ -102,12 +103,7 @@ async def free_pods(client: KubeClient, namespace: str | None) -> tuple[int, int
 
 async def _free(client: KubeClient, pod: KubeObject) -> bool:
     metadata = pod["metadata"]
-    path = f"/metadata/finalizers/{metadata['finalizers'].index(names.FINALIZER)}"
-    operations = [
-        {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
-        {"op": "test", "path": path, "value": names.FINALIZER},
-        {"op": "remove", "path": path},
-    ]
+    operations = build_release(metadata["uid"], metadata["finalizers"].index(names.FINALIZER))
     try:
         await client.patch(PODS, metadata["namespace"], metadata["name"], operations, kind=PatchKind.JSON)
     except NotFound:

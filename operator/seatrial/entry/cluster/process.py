@@ -148,15 +148,20 @@ class Operator:
         self._started = self._clock.now()
         caches = self._caches
         await self._desk.warm()
-        loops = [self._spawn(cache.run(), "a cache") for cache in (caches.studies, caches.trials, caches.pods)]
-        loops.append(self._spawn(self._keep_lease(), "the lease"))
+        loops = [
+            asyncio.create_task(cache.run(), name="a cache") for cache in (caches.studies, caches.trials, caches.pods)
+        ]
+        loops.append(asyncio.create_task(self._keep_lease(), name="the lease"))
         try:
             await self._guard(loops, caches.wait_synced(_SYNC_SECONDS))
             # Only now: a study that is not in an incomplete cache is not gone.
-            loops += [self._spawn(self._work(f"worker {n}"), f"worker {n}") for n in range(self._settings.workers)]
-            loops.append(self._spawn(self.events.run(), "the writer of events"))
+            loops += [
+                asyncio.create_task(self._work(f"worker {n}"), name=f"worker {n}")
+                for n in range(self._settings.workers)
+            ]
+            loops.append(asyncio.create_task(self.events.run(), name="the writer of events"))
             if self._with_kopf:
-                loops.append(self._spawn(self._watch_with_kopf(), "kopf"))
+                loops.append(asyncio.create_task(self._watch_with_kopf(), name="kopf"))
             await self._guard(loops, self._stopping.wait())
         finally:
             await _cancel(loops)
@@ -303,9 +308,6 @@ class Operator:
 
     def _age(self, name: str) -> float:
         return self._caches.ages(self._started)[name]
-
-    def _spawn(self, coroutine: Coroutine[object, object, None], name: str) -> asyncio.Task[None]:
-        return asyncio.create_task(coroutine, name=name)
 
 
 class _Everything(Collection[Any]):

@@ -9,15 +9,12 @@ import struct
 import sys
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import BinaryIO
 
 from seatrial.decide.snapshot import StudySnapshot, TrialSnapshot
-from seatrial.decide.suggest import Proposals, propose
-from seatrial.search.base import Algorithm
-from seatrial.search.build import build_algorithm, build_space
-from seatrial.search.space import SearchSpace
+from seatrial.decide.suggest import Proposals, Proposer
 
 __all__ = ["HEADER", "Answer", "Question", "Thinker", "main", "run"]
 
@@ -67,7 +64,7 @@ class _Known:
     """What is kept of a study."""
 
     trials: list[TrialSnapshot]
-    built: tuple[StudySnapshot, SearchSpace, Algorithm] | None = None
+    proposer: Proposer = field(default_factory=Proposer)
 
 
 class Thinker:
@@ -86,13 +83,9 @@ class Thinker:
     def _answer(self, question: Question) -> Answer:
         known = self._recall(question)
         snapshot = replace(question.snapshot, trials=tuple(known.trials))
-        if known.built is None or known.built[0].spec != snapshot.spec:
-            space = build_space(snapshot.spec.parameters)
-            known.built = question.snapshot, space, build_algorithm(snapshot.spec, space)
-        _, space, algorithm = known.built
         if question.count is None:
-            return Answer(recommended=algorithm.recommend(snapshot.history()))
-        return Answer(proposals=propose(snapshot, space=space, algorithm=algorithm, count=question.count))
+            return Answer(recommended=known.proposer.recommend(snapshot))
+        return Answer(proposals=known.proposer.propose(snapshot, question.count))
 
     def _recall(self, question: Question) -> _Known:
         known = self._studies.pop(question.study, None)

@@ -26,6 +26,7 @@ class Traits:
         constraints: Whether the search itself makes use of outcome constraints; the choice of the winner always does.
         finite: Whether it needs finitely many points: a step or a resolution for every float.
         learns: Whether its suggestions depend on results.
+        chooses: Whether its winner is what a model says at the end, and not always the one with the best value.
         continues: Whether its trials go on from each other's checkpoints: it repeats assignments, and may wait for trials that run.
     """
 
@@ -34,6 +35,7 @@ class Traits:
     constraints: bool = False
     finite: bool = False
     learns: bool = True
+    chooses: bool = False
     continues: bool = False
 
 
@@ -51,12 +53,12 @@ class _Entry:
 
 # fmt: off
 _TABLE: Mapping[str, _Entry] = {
-    "auto": _Entry("auto:build_auto", traits=Traits(summary="the default: chooses and changes the algorithm", max_objectives=None, constraints=True)),
+    "auto": _Entry("auto:build_auto", traits=Traits(summary="the default: chooses and changes the algorithm", max_objectives=None, constraints=True, chooses=True)),
     "grid": _Entry("grid:build_grid", traits=Traits(summary="every combination, once", max_objectives=None, finite=True, learns=False)),
     "random": _Entry("random_search:build_random", traits=Traits(summary="independent uniform draws", max_objectives=None, learns=False)),
     "sobol": _Entry("sobol:build_sobol", traits=Traits(summary="an even cover of the space", max_objectives=None, learns=False)),
     "tpe": _Entry("tpe:build_tpe", traits=Traits(summary="tree-structured Parzen estimator", max_objectives=None, constraints=True)),
-    "gp": _Entry("gp:build_gp", traits=Traits(summary="Bayesian optimisation with Gaussian processes", constraints=True)),
+    "gp": _Entry("gp:build_gp", traits=Traits(summary="Bayesian optimisation with Gaussian processes", constraints=True, chooses=True)),
     "cmaes": _Entry("cmaes_search:build_cmaes", traits=Traits(summary="CMA-ES with margin", constraints=True)),
     "evolution": _Entry("evolution:build_evolution", traits=Traits(summary="regularised evolution", constraints=True)),
     "nsga2": _Entry("nsga2:build_nsga2", traits=Traits(summary="genetic algorithm for several objectives", max_objectives=None, constraints=True)),

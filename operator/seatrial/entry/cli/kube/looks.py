@@ -31,6 +31,7 @@ class Looks:
         self._unseen = unseen
         self._snapshotter = Snapshotter()
         self._open: dict[str, TrialSnapshot] | None = None
+        self._next = 0
 
     def build(
         self,
@@ -68,8 +69,6 @@ class Looks:
             plan=plan,
             moved=bool(actions),
         )
-
-    _next = 0
 
 
 def read_state(study: Study, unseen: str) -> StudyState:
