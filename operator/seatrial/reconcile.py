@@ -96,6 +96,8 @@ class _Pass:
     Attributes:
         trials: Records by name, kept up to date with what the pass writes.
         attempts: Newest attempts by name of the trial.
+        own: What each of them has reported itself.
+        curves: The same, continuing what their trials had reported before.
         strangers: Names for which there is an attempt but no record; nothing new may take such a name yet.
         settled: Trials whose result was stored in this pass, so that their attempts can be let go of.
     """
@@ -103,6 +105,7 @@ class _Pass:
     study: Study
     trials: dict[str, Trial]
     attempts: Mapping[str, Attempt]
+    own: Mapping[str, Curves]
     curves: Mapping[str, Curves]
     strangers: frozenset[str]
     snapshot: StudySnapshot
@@ -111,7 +114,10 @@ class _Pass:
     def seen(self, name: str) -> Seen:
         """Return what is known of a trial's attempt."""
         attempt = self.attempts.get(name)
-        return Seen() if attempt is None else Seen(attempt=attempt, curves=dict(self.curves.get(name, {})))
+        if attempt is None:
+            return Seen()
+        begins = (curve.points[0].step for curve in self.own.get(name, {}).values() if curve.points)
+        return Seen(attempt=attempt, curves=dict(self.curves.get(name, {})), first_step=min(begins, default=None))
 
 
 class ThreadSuggester:
@@ -226,8 +232,8 @@ class Reconciler:
             if name in strangers or reason_of(trial).terminal or attempt.number < trial.status.attempt:
                 await self._clear_away(study, trial, attempt)
                 del attempts[name]
-        read = await self._metrics.read(study, attempts) if attempts else {}
-        curves = self._continuations.extend(study.spec, trials, read)
+        own = await self._metrics.read(study, attempts) if attempts else {}
+        curves = self._continuations.extend(study.spec, trials, own)
         snapshot = self._snapshotter.build(
             study=study,
             trials=records,
@@ -238,7 +244,13 @@ class Reconciler:
             interrupted=interrupted,
         )
         return _Pass(
-            study=study, trials=trials, attempts=attempts, curves=curves, strangers=strangers, snapshot=snapshot
+            study=study,
+            trials=trials,
+            attempts=attempts,
+            own=own,
+            curves=curves,
+            strangers=strangers,
+            snapshot=snapshot,
         )
 
     def _by_name(self, records: Sequence[Trial]) -> dict[str, Trial]:

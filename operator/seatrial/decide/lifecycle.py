@@ -72,10 +72,16 @@ _ATTEMPT_MESSAGE_LIMIT = 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What is known of a trial's current attempt when its record is written."""
+    """What is known of a trial's current attempt when its record is written.
+
+    Attributes:
+        curves: Of the trial: of one that has paused before they begin where its first attempt began.
+        first_step: First step that the attempt itself reported, None when it reported none.
+    """
 
     attempt: Attempt | None = None
     curves: Curves | None = None
+    first_step: int | None = None
 
 
 def describe_assignment(assignment: Assignment) -> str:
@@ -400,12 +406,17 @@ def _used(trial: Trial, seen: Seen, status: TrialStatus, now: datetime) -> Trial
 
 
 def _steps_of(trial: Trial, seen: Seen) -> int:
-    """Return how many steps an attempt trained; of one that did not say, those that it reported beyond its checkpoint."""
+    """Return how many steps an attempt trained.
+
+    One that did not say has trained what it reported beyond where it began: at its checkpoint, or later, where an attempt before it
+    saved one and was lost before it could tell.
+    """
     report = seen.attempt.report if seen.attempt else None
     if report is not None and report.steps_trained is not None:
         return report.steps_trained
     origin = trial.status.checkpoint or trial.spec.parent
-    return max(0, max(_steps(seen), default=0) - (origin.step if origin else 0))
+    begin = max(origin.step if origin else 0, (seen.first_step or 1) - 1)
+    return max(0, max(_steps(seen), default=0) - begin)
 
 
 def _timed(status: TrialStatus, attempt: Attempt | None, now: datetime) -> TrialStatus:
