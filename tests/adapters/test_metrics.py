@@ -397,6 +397,19 @@ def test_a_log_whose_middle_was_cut_out_is_read_on_where_it_was(tmp_path: Path):
     assert before + after == lines
 
 
+def test_a_log_is_not_cut_again_by_the_size_it_had_before_the_first_cut(tmp_path):
+    path = tmp_path / "output.log"
+    path.write_bytes(b"".join(b"line %d\n" % number for number in range(1000)))
+    size, limits = path.stat().st_size, LogLimits(most_bytes=5000, head_bytes=1000, tail_bytes=3000)
+
+    trim(path, size, limits)
+    once = path.read_bytes()
+    trim(path, size, limits)
+
+    assert once.endswith(b"line 999\n")
+    assert path.read_bytes() == once
+
+
 # ---- the source --------------------------------------------------------------------------------------------------------
 
 

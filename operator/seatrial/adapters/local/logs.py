@@ -33,14 +33,22 @@ def trim(path: Path, size: int, limits: LogLimits) -> None:
     """Cut the middle out of a log that outgrew its limit, while its writers go on.
 
     They append, so that each further write lands at the new end. What is written between the reading of the tail and the cut is lost.
+
+    Args:
+        path: The log.
+        size: Its bytes when last looked at: a reason to look again, never what is cut by, since the log may have been trimmed since.
+        limits: How much stays.
     """
     if size <= limits.most_bytes:
         return
     with contextlib.suppress(OSError), path.open("r+b") as log:
-        log.seek(size - limits.tail_bytes)
-        tail = log.read(limits.tail_bytes)
+        now = log.seek(0, os.SEEK_END)
+        if now <= limits.most_bytes:
+            return
+        log.seek(now - limits.tail_bytes)
+        tail = log.read(limits.most_bytes)
+        gone = log.tell() - limits.head_bytes - len(tail)
         log.truncate(limits.head_bytes)
-        gone = size - limits.head_bytes - len(tail)
         writer = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         try:
             os.write(writer, CUT_MARK % gone + tail)
