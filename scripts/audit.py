@@ -5,6 +5,7 @@ python scripts/audit.py --strict      exit 2, too, when something could not be a
 
 It runs pip-audit over requirements/*.txt without installing or resolving anything. A machine without a connection gets a sentence instead
 of a traceback, and no all-clear: pip-audit itself reports "no known vulnerabilities" also for packages that it found nobody to ask about.
+So a run without a connection ends with 0, for it found nothing wrong, and its last line says that it found nothing at all.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,19 +86,31 @@ def tell(name: str, verdict: Verdict) -> str:
     return f"{name}: {len(verdict.found)} known vulnerabilities in {verdict.asked} packages{gaps}"
 
 
+def sum_up(verdicts: Sequence[Verdict]) -> str:
+    """Return the last line: what is known after all."""
+    asked, holes = sum(verdict.asked for verdict in verdicts), sum(len(verdict.found) for verdict in verdicts)
+    if not asked:
+        return "NO VULNERABILITY SOURCE COULD BE REACHED: nothing is known of any package, which is no all-clear"
+    gaps = sum(bool(verdict.trouble or verdict.skipped) for verdict in verdicts)
+    doubt = f"; {gaps} of {len(verdicts)} lists are not audited in whole" if gaps else ""
+    return f"{holes} known vulnerabilities{doubt}"
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Audit all lock files; return the exit code."""
     parser = argparse.ArgumentParser(description="Look for known vulnerabilities in the locked packages.")
     parser.add_argument("--strict", action="store_true", help="fail when something could not be asked about")
     strict = parser.parse_args(arguments).strict
-    holes, gaps = False, False
+    verdicts = []
     for name in LOCKS:
         verdict = audit(ROOT / "requirements" / f"{name}.txt")
+        verdicts.append(verdict)
         sys.stdout.write(
             "".join(f"{line}\n" for line in (tell(name, verdict), *(f"  {hole}" for hole in verdict.found)))
         )
-        holes |= bool(verdict.found)
-        gaps |= bool(verdict.trouble or verdict.skipped)
+    sys.stdout.write(f"{sum_up(verdicts)}\n")
+    holes = any(verdict.found for verdict in verdicts)
+    gaps = any(verdict.trouble or verdict.skipped for verdict in verdicts)
     return 1 if holes else 2 if gaps and strict else 0
 
 

@@ -255,3 +255,25 @@ def test_an_audit_without_a_connection_says_so_and_does_not_fail(monkeypatch):
 
     assert verdict.trouble == "ConnectionError: no route"
     assert audit.tell("uv", verdict) == "uv: NOT AUDITED: ConnectionError: no route"
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "words"),
+    [
+        (["trouble", "unasked"], "NO VULNERABILITY SOURCE COULD BE REACHED"),
+        (["clean", "trouble"], "0 known vulnerabilities; 1 of 2 lists are not audited in whole"),
+        (["clean", "hole"], "1 known vulnerabilities"),
+    ],
+)
+def test_the_last_line_of_an_audit_says_whether_anybody_was_asked_at_all(verdicts, words):
+    found = {
+        "trouble": audit.Verdict(trouble="no route"),
+        "unasked": audit.Verdict(skipped=("numpy",)),
+        "clean": audit.Verdict(asked=3),
+        "hole": audit.Verdict(asked=3, found=("x 1: PYSEC-1",)),
+    }
+
+    line = audit.sum_up([found[name] for name in verdicts])
+
+    assert line.startswith(words)
+    assert ("no all-clear" in line) == ("NO " in words)
