@@ -16,7 +16,7 @@ from seatrial.api.study import Study
 from seatrial.decide.snapshot import Snapshotter, StudySnapshot
 from seatrial.decide.suggest import propose
 from seatrial.entry.cluster.asking import AskDesk, AskFailed, AskTimes, StillThinking, StudySuggester, _build_question
-from seatrial.entry.cluster.thinking import Thinker
+from seatrial.entry.cluster.thinking import STUDIES_KEPT, Thinker
 from seatrial.errors import TransientError
 from seatrial.search.build import build_algorithm, build_space
 
@@ -29,6 +29,7 @@ def rough(self, question):
     name = question.study
     if name.startswith("slow"): time.sleep(3600)
     if name == "dies": os._exit(9)
+    if name == "fails": question = None
     if name == "wrong": return thinking.Answer(trouble="ValueError: not so")
     if name == "noisy": print("a library says something")
     return answer(self, question)
@@ -43,6 +44,10 @@ def a_snapshot(study: Study | None = None) -> StudySnapshot:
     found = study or a_study(algorithm={"name": "random", "seed": 5})
     now = datetime(2030, 1, 1, tzinfo=UTC)
     return Snapshotter().build(study=found, trials=[], attempts={}, curves={}, now=now)
+
+
+def a_snapshot_with_an_end() -> StudySnapshot:
+    return replace(a_snapshot(), trials=(done(0, 0.5),))
 
 
 def desk(times: AskTimes = _TIMES, **given: object) -> AskDesk:
@@ -73,6 +78,23 @@ def test_another_process_answers_as_this_one_does():
         assert first.proposals == again.proposals == other.proposals == expected
         assert (await found.ask("noisy", snapshot, None)).recommended is None
         assert len(found.pids) == 1
+
+    with_desk(body)
+
+
+def test_more_studies_than_a_process_keeps_are_answered_again_and_again_and_no_account_grows():
+    snapshot = a_snapshot_with_an_end()
+
+    async def body(found: AskDesk) -> None:
+        first = [(await found.ask(f"s-{number}", snapshot, 1)).proposals for number in range(2 * STUDIES_KEPT)]
+        # A failure takes nobody else's place.
+        with pytest.raises(AskFailed):
+            await found.ask("fails", snapshot, -1)
+        latest = [(await found.ask(f"s-{number}", snapshot, 1)).proposals for number in (*range(STUDIES_KEPT), 1, 0)]
+
+        assert first[0] is not None
+        assert latest[:STUDIES_KEPT] == first[:STUDIES_KEPT]
+        assert [len(seat.sent) for seat in found._seats] == [STUDIES_KEPT]
 
     with_desk(body)
 

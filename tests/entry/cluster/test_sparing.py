@@ -115,3 +115,13 @@ def test_a_study_that_was_made_anew_under_its_name_begins_anew():
     world.write(a_status(0))
 
     assert world.read() == a_status(0)
+
+
+def test_nothing_is_kept_of_studies_that_were_not_written_of_late():
+    world = World()
+    for number in range(100):
+        key = world.stored.put_study(a_study(name=f"s-{number}"))
+        asyncio.run(world.sparing.update_study(key, a_status(1)))
+        world.now += QUIET / 4
+
+    assert len(world.sparing._written) <= 6

@@ -10,7 +10,8 @@ import pytest
 from adapters.kubernetes.world import Cluster, Memory
 from decide.builders import a_study
 from seatrial.adapters.kubernetes import names
-from seatrial.adapters.kubernetes.port import PODS, STUDIES, PatchKind
+from seatrial.adapters.kubernetes.faults import Forbidden
+from seatrial.adapters.kubernetes.port import PODS, STUDIES, PatchKind, Resource
 from seatrial.adapters.local.memory import Script
 from seatrial.adapters.metrics.fetching import Unreachable
 from seatrial.api.conditions import Condition, find_condition
@@ -224,6 +225,31 @@ def test_a_study_that_is_deleted_lets_go_of_its_pods():
         assert all(names.FINALIZER not in (pod["metadata"].get("finalizers") or []) for pod in pods)
         assert life.witness.gone == [KEY]
         assert life.worker._benches == {}
+
+    live(body)
+
+
+def test_nothing_is_kept_in_memory_of_studies_that_are_gone():
+    def refuse_the_second(resource: Resource, body: dict) -> None:
+        if resource is PODS and body["metadata"]["name"] == "s-1-0":
+            raise Forbidden("no more Pods", code=403, reason="Forbidden")
+
+    async def body(life: Life) -> None:
+        life.cluster.server.admission.append(refuse_the_second)
+        life.put(budget={"maxTrials": 2, "parallelTrials": 2})
+        await life.until_quiet()
+        assert life.memory.runner._refused
+        life.cluster.server.delete(STUDIES, *KEY)
+        await life.finish()
+        await life.memory.settle()
+
+        await life.worker.work(KEY)
+
+        memory = life.memory
+        assert memory.store._sorted == {}
+        assert (memory.runner._refused, memory.runner._needed) == ({}, {})
+        caches = (memory.studies, memory.trials, memory.pods)
+        assert [(cache._entries, cache._studies, cache._shown) for cache in caches] == [({}, {}, {})] * 3
 
     live(body)
 

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from seatrial.adapters.kubernetes.faults import ApiError, Gone
 from seatrial.adapters.kubernetes.port import KubeClient, KubeObject, Resource
@@ -30,6 +30,7 @@ _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
 _TOMBSTONES = 4096
 _WATCH_SECONDS = 300
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Projected(Protocol):
@@ -126,9 +127,13 @@ class Informer(Generic[P]):
 
     def of(self, study: StudyKey) -> Mapping[str, P]:
         """Return the objects of a study by name; the mapping is the same one until something of the study changes."""
+        within = self._studies.get(study)
+        if not within:
+            # Not kept: studies that are gone are asked about too, and would be kept for ever.
+            return _NOTHING
         shown = self._shown.get(study)
         if shown is None:
-            shown = self._shown[study] = MappingProxyType(dict(self._studies.get(study, {})))
+            shown = self._shown[study] = MappingProxyType(dict(within))
         return shown
 
     def get(self, namespace: str, name: str) -> P | None:

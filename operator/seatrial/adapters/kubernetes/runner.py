@@ -213,6 +213,11 @@ class KubernetesRunner:
         await asyncio.gather(*(self._let_go(pod, keep=False) for pod in gone))
         return len(gone)
 
+    def forget_study(self, key: StudyKey) -> None:
+        """Drop what is kept of a study that is gone; its Pods are for :meth:`abandon`."""
+        self._refused.pop(key, None)
+        self._needed.pop(key, None)
+
     # ---- inside ------------------------------------------------------------------------------------------------------
 
     def _of(self, study: Study) -> list[PodRecord]:

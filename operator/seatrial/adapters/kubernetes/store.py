@@ -60,6 +60,10 @@ class KubernetesStore:
         self._sorted[key] = (records, uid, found)
         return found
 
+    def forget_study(self, key: StudyKey) -> None:
+        """Drop what is kept of a study that is gone."""
+        self._sorted.pop(key, None)
+
     async def create_trial(self, key: StudyKey, trial: Trial) -> Trial:
         """Create a trial; when its name is taken, return the stored one.
 

@@ -21,7 +21,7 @@ from seatrial.decide.curves import Curve
 from seatrial.decide.snapshot import StudySnapshot, TrialSnapshot
 from seatrial.decide.status import Remark
 from seatrial.decide.suggest import Proposals
-from seatrial.entry.cluster.thinking import HEADER, Answer, Question
+from seatrial.entry.cluster.thinking import HEADER, STUDIES_KEPT, Answer, Question
 from seatrial.entry.threads import limit_threads
 from seatrial.errors import TransientError
 
@@ -223,17 +223,18 @@ class AskDesk:
             seat.process = await self._start()
         process = seat.process
         assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - made with pipes
-        question = _build_question(seat.sent.get(study), study, snapshot, count)
+        question = _build_question(seat.sent.pop(study, None), study, snapshot, count)
         written = pickle.dumps(question, pickle.HIGHEST_PROTOCOL)
         process.stdin.write(HEADER.pack(len(written)) + written)
         await process.stdin.drain()
         (length,) = HEADER.unpack(await process.stdout.readexactly(HEADER.size))
         # Only our own process writes into this pipe.
         answer: Answer = pickle.loads(await process.stdout.readexactly(length))  # noqa: S301
-        if answer.trouble:
-            seat.sent.pop(study, None)
-        else:
+        if not answer.trouble:
             seat.sent[study] = snapshot.trials
+            if len(seat.sent) > STUDIES_KEPT:
+                # The process has just forgotten the same one: both let go of the study asked about least recently.
+                del seat.sent[next(iter(seat.sent))]
         return answer
 
     async def _start(self) -> asyncio.subprocess.Process:

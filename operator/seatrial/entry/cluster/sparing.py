@@ -4,6 +4,7 @@ What a person or a program waits for (a condition, the winner, the end) is writt
 study is looked at again when it may be written, and its status is computed anew then.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from seatrial.api.conditions import Condition
@@ -58,7 +59,7 @@ class SparingStore:
     ) -> None:
         self._store, self._time, self._wake_after = store, time, wake_after
         self._quiet_seconds = quiet_seconds
-        self._written: dict[StudyKey, float] = {}
+        self._written: OrderedDict[StudyKey, float] = OrderedDict()
 
     async def read_study(self, key: StudyKey) -> Study | None:
         """Return the study, None when it does not exist (any more)."""
@@ -88,4 +89,8 @@ class SparingStore:
             self._wake_after(key, wait)
             return
         await self._store.update_study(key, status)
-        self._written[key] = self._time()
+        self._written[key] = now = self._time()
+        self._written.move_to_end(key)
+        # What is older holds nothing back, and may be of studies that are gone.
+        while next(iter(self._written.values())) + self._quiet_seconds < now:
+            self._written.popitem(last=False)

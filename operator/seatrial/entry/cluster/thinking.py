@@ -16,12 +16,14 @@ from typing import BinaryIO
 from seatrial.decide.snapshot import StudySnapshot, TrialSnapshot
 from seatrial.decide.suggest import Proposals, Proposer
 
-__all__ = ["HEADER", "Answer", "Question", "Thinker", "main", "run"]
+__all__ = ["HEADER", "STUDIES_KEPT", "Answer", "Question", "Thinker", "main", "run"]
 
 HEADER = struct.Struct(">Q")
 """Before each message: its length in bytes."""
 
-_STUDIES_KEPT = 32
+STUDIES_KEPT = 32
+"""Of so many studies a process keeps what it was sent, those asked about last; who asks keeps account of the same ones."""
+
 _PRELOADED = tuple(f"seatrial.search.algorithms.{name}" for name in ("auto", "sobol", "gp", "tpe"))
 
 
@@ -76,9 +78,14 @@ class Thinker:
     def answer(self, question: Question) -> Answer:
         """Answer one question; what goes wrong is an answer, too."""
         try:
-            return self._answer(question)
+            answer = self._answer(question)
         except Exception as error:  # noqa: BLE001 - one study's bug must not take the others' process
+            # Both ends of the pipe keep the same studies.
+            self._studies.pop(question.study, None)
             return Answer(trouble=f"{type(error).__name__}: {error}")
+        if len(self._studies) > STUDIES_KEPT:
+            self._studies.popitem(last=False)
+        return answer
 
     def _answer(self, question: Question) -> Answer:
         known = self._recall(question)
@@ -92,8 +99,6 @@ class Thinker:
         if known is None or question.fresh:
             known = _Known(trials=[])
         self._studies[question.study] = known
-        if len(self._studies) > _STUDIES_KEPT:
-            self._studies.popitem(last=False)
         trials = known.trials
         del trials[question.length :]
         for place, trial in sorted(question.changed.items()):

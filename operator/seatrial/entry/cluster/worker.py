@@ -141,6 +141,8 @@ class StudyWorker:
         if record is None or not alive:
             await self._forget(key)
             self._refuser.forget(key)
+            self._world.stored.forget_study(key)
+            self._world.runner.forget_study(key)
             self._observer.on_gone(key)
             return Again(None)
         if record.model is None:
