@@ -211,3 +211,29 @@ def test_who_loses_the_lease_ends(monkeypatch: pytest.MonkeyPatch):
         assert place.holder() == "two"
 
     play(body)
+
+
+def test_a_study_that_kopf_cannot_read_ends_nothing(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("seatrial.entry.cluster.process._KOPF_PAUSE_SECONDS", 0.01)
+    lives = 0
+
+    async def run_kopf(_: Operator) -> None:
+        nonlocal lives
+        lives += 1
+        if lives < 3:
+            raise RecursionError("maximum recursion depth exceeded")
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Operator, "_run_kopf", run_kopf)
+
+    async def body(place: Place) -> None:
+        operator = Operator(settings(), FakeClient(place.server), clock=SystemClock())
+        task = place.run(operator)
+        place.put()
+        await until(lambda: lives == 3 and "Succeeded" in place.conditions())
+        assert not task.done()
+
+        operator.stop()
+        await task
+
+    play(body)

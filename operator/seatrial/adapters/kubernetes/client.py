@@ -26,6 +26,7 @@ from seatrial.adapters.kubernetes.port import (
     Resource,
     WatchEvent,
 )
+from seatrial.adapters.kubernetes.reading import read_json
 from seatrial.errors import SeatrialError, TransientError
 
 __all__ = ["ApiServerClient"]
@@ -145,6 +146,15 @@ class ApiServerClient:
         # An object without a grace period or a finalizer is answered by a Status, or as it was.
         return found if found.get("metadata", {}).get("deletionTimestamp") else None
 
+    async def delete_all(self, resource: Resource, namespace: str, *, selector: str) -> None:
+        """Delete all objects that a label selector finds, by one call."""
+        if not selector:
+            raise ValueError("a selector is empty: that would delete everything")
+        options = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
+        query = {"labelSelector": selector}
+        path = resource.path(namespace)
+        await self._call("deletecollection", "DELETE", resource, path, query, options, seconds=_LIST_SECONDS)
+
     async def read_log(
         self, namespace: str, pod: str, container: str, *, tail_lines: int | None = None, limit_bytes: int | None = None
     ) -> str:
@@ -251,7 +261,7 @@ async def _lines(response: aiohttp.ClientResponse, what: str) -> AsyncIterator[b
 
 def _event(line: bytes, what: str) -> WatchEvent:
     try:
-        written = json.loads(line)
+        written: Any = read_json(line)
         kind, found = written["type"], written["object"]
     except (ValueError, KeyError, TypeError) as error:
         raise TransientError(
@@ -268,7 +278,7 @@ def _event(line: bytes, what: str) -> WatchEvent:
 def _object(raw: bytes) -> KubeObject:
     found = None
     with contextlib.suppress(ValueError):
-        found = json.loads(raw)
+        found = read_json(raw)
     if not isinstance(found, dict):
         raise TransientError(f"the API server answered with what is no object: {raw[:200]!r}")
     return found

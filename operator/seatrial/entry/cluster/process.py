@@ -46,6 +46,7 @@ _SILENCE_SECONDS = 180.0
 _LEASE_SECONDS = 60.0
 # A pass makes some hundred calls of at most half a minute each, almost all of some milliseconds.
 _PASS_SECONDS = 300.0
+_KOPF_PAUSE_SECONDS = 300.0
 
 
 class Lost(Exception):  # noqa: N818 - what it says reads as a word of the sentence
@@ -242,6 +243,19 @@ class Operator:
         await asyncio.sleep(seconds)
 
     async def _watch_with_kopf(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                await self._run_kopf()
+            except RecursionError as error:
+                # A Study nests deeper than Kopf reads. The cache, which reads it, tells of all changes meanwhile: one author's
+                # study must not keep everybody's from running.
+                logger.warning("Kopf cannot read a Study; the cache of Studies does", extra={"error": str(error)})
+                await asyncio.sleep(_KOPF_PAUSE_SECONDS)
+            else:
+                # It has caught the signal itself.
+                self._stopping.set()
+
+    async def _run_kopf(self) -> None:
         namespace = self._settings.namespace
         tasks = await kopf.spawn_tasks(
             registry=build_registry(self.queue.add, start=_log("Kopf started"), stop=_log("Kopf ended")),
@@ -254,8 +268,6 @@ class Operator:
             identity=cast("Any", self._settings.identity),
         )
         await kopf.run_tasks(tasks, ignored=_Everything())
-        # It has caught the signal itself.
-        self._stopping.set()
 
     # ---- health ------------------------------------------------------------------------------------------------------
 
