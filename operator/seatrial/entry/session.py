@@ -18,6 +18,7 @@ from seatrial.adapters.local.layout import StudyDirectory
 from seatrial.adapters.local.runner import LocalRunner
 from seatrial.adapters.local.store import DirectoryStore
 from seatrial.adapters.metrics.local import LocalMetricSource
+from seatrial.api.environment import checkpoint_url
 from seatrial.api.study import Study
 from seatrial.api.trial import Trial
 from seatrial.decide.actions import Action
@@ -106,7 +107,7 @@ def run_study(study: Study, options: RunOptions, observer: Observer) -> Outcome:
         observer: Is told everything.
 
     Raises:
-        UsageError: If the directory is in use, or holds a study that this one cannot continue.
+        UsageError: If the directory is in use, cannot be written, or holds a study that this one cannot continue.
     """
     directory = StudyDirectory(options.directory)
     with Claim(directory):
@@ -115,6 +116,8 @@ def run_study(study: Study, options: RunOptions, observer: Observer) -> Outcome:
         store = DirectoryStore(directory)
         try:
             key = _put(store, study, directory.root)
+            if checkpoint_url(study) is None:
+                _try_checkpoints(directory)
             return asyncio.run(_Session(store, key, directory, options, observer).run())
         finally:
             store.close()
@@ -165,6 +168,25 @@ def _put(store: DirectoryStore, study: Study, root: Path) -> StudyKey:
                 "give the study another metadata.name, or add --restart to move the old one aside and begin anew"
             )
     return store.put_study(study)
+
+
+def _try_checkpoints(directory: StudyDirectory) -> None:
+    """Write a file where trials will keep their checkpoints, and remove it: hours later is too late to learn that nobody can.
+
+    Raises:
+        UsageError: If it cannot be written.
+    """
+    folder = directory.checkpoints_root
+    probe = folder / ".writable"
+    try:
+        folder.mkdir(exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(
+            f"{folder} cannot be written: {error.strerror}; no trial could save a checkpoint: make it a folder that can be written, "
+            "name another --directory, or set spec.trial.checkpoints.url"
+        ) from error
 
 
 def _move_aside(directory: StudyDirectory, observer: Observer) -> None:

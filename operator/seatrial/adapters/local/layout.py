@@ -5,6 +5,7 @@
     <directory>/
         study.json                  the Study with its status
         lock                        held by the live runner, holds its process id
+        warm.log                    what the process that is kept ready has to say (trial.reuse)
         trials/<trial>.json         the Trial
         open/<trial>.<attempt>      exists from before an attempt starts until its result is stored
         checkpoints/<trial>/        kept between attempts
@@ -96,6 +97,11 @@ class StudyDirectory:
         return self.root / "lock"
 
     @property
+    def warm_log(self) -> Path:
+        """What the process that is kept ready has to say."""
+        return self.root / "warm.log"
+
+    @property
     def trials(self) -> Path:
         """Folder of the Trials."""
         return self.root / "trials"
@@ -112,6 +118,11 @@ class StudyDirectory:
     def mark(self, trial: str, attempt: int) -> Path:
         """The mark of an attempt."""
         return Path(f"{self.root}/open/{trial}.{attempt}")
+
+    @property
+    def checkpoints_root(self) -> Path:
+        """Folder of all checkpoints."""
+        return self.root / "checkpoints"
 
     def checkpoints(self, trial: str) -> Path:
         """Checkpoints of a trial."""
