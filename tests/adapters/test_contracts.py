@@ -66,16 +66,26 @@ class TestSimulatedRunner(RunnerContract):
         return SimulatedWorld(capacity=1)
 
 
+# How the process that starts trials does it, and what it does where a system lacks that (macOS before Python 3.13, and others).
+WAYS = [
+    pytest.param((), id="as this system has it"),
+    pytest.param(("--fork",), id="without sessions in posix_spawn"),
+    pytest.param(("--no-waitid",), id="without waitid"),
+    pytest.param(("--fork", "--no-waitid"), id="without both"),
+]
+
+
+@pytest.mark.parametrize("ways", WAYS)
 class TestLocalRunner(RunnerContract):
     @pytest.fixture
-    def world(self, tmp_path: Path):
-        world = LocalWorld(tmp_path, a_local_study(grace=1.5))
+    def world(self, tmp_path: Path, ways: tuple[str, ...]):
+        world = LocalWorld(tmp_path, a_local_study(grace=1.5), warden_options=ways)
         yield world
         world.clean()
 
     @pytest.fixture
-    def small_world(self, tmp_path: Path):
+    def small_world(self, tmp_path: Path, ways: tuple[str, ...]):
         study = a_local_study(container={"resources": {"requests": {"cpu": "600m"}}})
-        world = LocalWorld(tmp_path, study, machine=Machine(cores=1, memory_bytes=1 << 30))
+        world = LocalWorld(tmp_path, study, machine=Machine(cores=1, memory_bytes=1 << 30), warden_options=ways)
         yield world
         world.clean()

@@ -14,10 +14,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
 import pytest
 
 from adapters import doomed_runner, restless_runner
-from adapters.contracts import until_ended, until_running
+from adapters.contracts import a_record, until_ended, until_running
 from adapters.local_world import LocalWorld, a_local_study
 from seatrial.adapters.local import records
 from seatrial.adapters.local.claim import Claim
@@ -50,6 +51,11 @@ def until_true(holds: Callable[[], object]) -> None:
 def until_pid(world: LocalWorld) -> int:
     until_true(lambda: records.read_pid(world.files()) is not None)
     return records.read_pid(world.files()) or 0
+
+
+def warden_of(pid: int) -> int:
+    """Return the parent of a trial's leader: who started it, or who takes its place when that one is gone."""
+    return psutil.Process(pid).ppid()
 
 
 @pytest.fixture
@@ -146,12 +152,25 @@ async def test_a_grace_period_that_ran_out_between_two_runners_is_over(make):
     assert (ended.exit_code, ended.reason) == (137, "SIGKILL")
 
 
-async def test_an_attempt_that_was_killed_from_outside_while_nobody_looked_is_lost(make):
+async def test_an_attempt_that_was_killed_from_outside_while_nobody_looked_is_told_like_any_other(make):
     world = make("sleep", "1000")
     await world.start()
-    await until_running(world, "s-0")
+    await world.runner.close()
+    os.killpg(until_pid(world), signal.SIGKILL)
+    until_true(lambda: not is_locked(world.files().lock))
+
+    world.runner = world.make_runner()
+
+    ended = (await until_ended(world, "s-0"))["s-0"]
+    assert (ended.phase, ended.reason, ended.exit_code) == (Phase.EXITED, "SIGKILL", 137)
+
+
+async def test_an_attempt_that_was_killed_together_with_its_warden_is_lost(make):
+    world = make("sleep", "1000")
+    await world.start()
     await world.runner.close()
     pid = until_pid(world)
+    os.kill(warden_of(pid), signal.SIGKILL)
     os.killpg(pid, signal.SIGKILL)
     until_true(lambda: not is_locked(world.files().lock))
 
@@ -159,6 +178,62 @@ async def test_an_attempt_that_was_killed_from_outside_while_nobody_looked_is_lo
 
     lost = (await until_ended(world, "s-0"))["s-0"]
     assert (lost.phase, lost.reason, lost.infrastructure, lost.exit_code) == (Phase.LOST, "Lost", True, None)
+
+
+async def test_an_attempt_outlives_its_warden_and_the_next_one_has_another(make, tmp_path: Path):
+    world = make(*WAITS)
+    await world.start()
+    pid = until_pid(world)
+    first = warden_of(pid)
+    os.kill(first, signal.SIGKILL)
+    until_true(lambda: warden_of(pid) != first)
+
+    await world.start(1)
+    seen = await world.runner.observe(world.study)
+    other = warden_of(records.read_pid(world.files(1)) or 0)
+    (tmp_path / "go").touch()
+    ended = await until_ended(world, "s-0", "s-1")
+
+    assert [seen[name].phase for name in ("s-0", "s-1")] == [Phase.RUNNING, Phase.RUNNING]
+    assert other not in {first, warden_of(os.getpid())}
+    # Nobody was there to note how the first one ended.
+    assert [(ended[name].phase, ended[name].exit_code) for name in ("s-0", "s-1")] == [
+        (Phase.LOST, None),
+        (Phase.EXITED, 5),
+    ]
+    assert (tmp_path / "ran").read_text() == "ran\nran\n"
+
+
+async def test_an_attempt_whose_warden_is_gone_can_be_stopped(make):
+    world = make("sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 1000; done", grace=0.3)
+    await world.start()
+    await world.until_deaf()
+    pid = until_pid(world)
+    os.kill(warden_of(pid), signal.SIGKILL)
+
+    await world.runner.stop(world.study, a_record(0), 0)
+
+    ended = (await until_ended(world, "s-0"))["s-0"]
+    assert (ended.exit_code, ended.reason) == (137, "SIGKILL")
+
+
+@pytest.mark.parametrize("ways", [(), ("--fork",), ("--no-waitid",)])
+async def test_a_warden_without_a_runner_ends_when_its_last_trial_has_ended(
+    make, tmp_path: Path, ways: tuple[str, ...]
+):
+    world = make(*WAITS)
+    world.options["warden_options"] = ways
+    world.runner = world.make_runner()
+    await world.start()
+    warden = psutil.Process(warden_of(until_pid(world)))
+    await world.runner.close()
+    alive = warden.is_running()
+
+    (tmp_path / "go").touch()
+    until_true(lambda: not warden.is_running() or warden.status() == psutil.STATUS_ZOMBIE)
+
+    assert alive
+    assert records.read_exit(world.files()) == 5
 
 
 async def test_a_leader_that_is_killed_alone_takes_its_command_along(make):

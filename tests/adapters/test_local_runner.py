@@ -163,6 +163,55 @@ async def test_a_variable_whose_name_is_no_identifier_arrives(make):
     assert "my.dotted-name=a b" in world.output().splitlines()
 
 
+@pytest.mark.parametrize("ways", [(), ("--fork",)])
+async def test_a_script_that_names_no_program_is_run_by_the_shell(make, tmp_path: Path, ways: tuple[str, ...]):
+    script = tmp_path / "train"
+    script.write_text('echo "I am $0 with $1"\nexit 4\n')
+    script.chmod(0o755)
+    world = make(a_local_study("./train", "one"), warden_options=ways)
+
+    ended = await world.run()
+
+    assert (ended.exit_code, world.output()) == (4, f"I am {script} with one\n")
+
+
+@pytest.mark.parametrize("ways", [(), ("--fork",)])
+async def test_a_program_that_cannot_be_run_ends_the_trial_with_126_and_the_next_one_runs(
+    make, tmp_path: Path, ways: tuple[str, ...]
+):
+    broken = tmp_path / "broken"
+    broken.write_text("#!/no/such/interpreter\n")
+    broken.chmod(0o755)
+    world = make(a_local_study("./broken"), warden_options=ways)
+
+    refused = await world.run()
+    world.study = a_local_study("sh", "-c", "exit 3")
+    ended = await world.run(1)
+
+    assert (refused.exit_code, ended.exit_code) == (126, 3)
+    assert "cannot be started: No such file or directory" in world.output()
+
+
+async def test_an_environment_too_long_for_the_system_ends_the_trial_with_126(make):
+    # Longer than one message between two processes, and than Linux takes for one variable.
+    world = make(a_local_study("true", container={"env": [{"name": "LONG", "value": "x" * 5_000_000}]}))
+
+    assert (await world.run()).exit_code == 126
+
+
+@pytest.mark.parametrize("ways", [(), ("--fork",)])
+async def test_a_trial_has_nothing_of_its_starter_but_its_lock(make, ways: tuple[str, ...]):
+    program = "import os; print(sorted(os.listdir('/dev/fd'))[:3], len(os.listdir('/dev/fd')), os.getpid() == os.getsid(0) == os.getpgid(0))"
+    world = make(a_local_study("python", "-c", program))
+    world.options["warden_options"] = ways
+    world.runner = world.make_runner()
+
+    await world.run()
+
+    # Standard input, output and error, the lock, and the folder that is being listed.
+    assert world.output().splitlines()[0] == "['0', '1', '2'] 5 True"
+
+
 async def test_the_working_directory_is_the_studys_folder_unless_an_existing_one_is_named(make, tmp_path: Path):
     (tmp_path / "there").mkdir()
     for index, (named, expected) in enumerate(

@@ -1,7 +1,7 @@
-"""The processes of one attempt: found, measured and ended together.
+"""The processes of one attempt that another runner started: found, measured and ended together.
 
-A process id may be somebody else's by the time it is used. An id is trusted while its process is our unreaped child, or while the
-leader's command line names the attempt's own folder; group members must be no older than the attempt.
+A process id may be somebody else's by the time it is used. An id is trusted while the leader's environment names the attempt's own
+files, or it is as old as the note of its id; group members must be no older than the attempt.
 """
 
 import contextlib
@@ -15,47 +15,32 @@ import psutil
 
 from seatrial.api import wire
 
-__all__ = ["has_command", "has_leader", "kill_group", "kill_strays", "measure_group", "signal_group", "signal_orphans"]
+__all__ = ["has_leader", "kill_strays", "measure_group", "signal_orphans"]
 
 # Process start times are rounded to clock ticks, and the clock itself may be set.
 _SLACK_SECONDS = 5.0
 
 
-def signal_group(leader: int, number: signal.Signals) -> None:
-    """Signal the group of a leader that is our own unreaped child."""
-    # No such process: all of it is gone. No permission: only zombies are left (macOS).
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(leader, number)
+def has_leader(leader: int | None, termination: Path, noted_at: datetime | None) -> bool:
+    """Return whether *leader* is alive and leads an attempt, not a process that got its number later.
 
-
-def kill_group(leader: int) -> None:
-    """Kill what is left of the group of a leader that is our own unreaped child."""
-    signal_group(leader, signal.SIGKILL)
-
-
-def has_leader(leader: int | None, folder: Path) -> bool:
-    """Return whether *leader* is alive and the leader of the attempt in *folder*, not a process that got its number later."""
+    Args:
+        leader: Its process id, None when it was not noted.
+        termination: Where the attempt's termination message goes: no other attempt's process has this in its environment.
+        noted_at: When its process id was noted, for processes whose environment cannot be read or was overwritten.
+    """
     if leader is None:
         return False
     try:
         process = psutil.Process(leader)
-        return process.status() != psutil.STATUS_ZOMBIE and str(folder) in process.cmdline()
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        with contextlib.suppress(psutil.AccessDenied):
+            if process.environ().get(wire.TERMINATION_PATH) == str(termination):
+                return True
+        return noted_at is not None and abs(process.create_time() - noted_at.timestamp()) < _SLACK_SECONDS
     except psutil.Error:
         return False
-
-
-def has_command(leader: int | None) -> bool:
-    """Return whether a leader has started its command, beyond the fork."""
-    if leader is None:
-        return False
-    with contextlib.suppress(psutil.Error):
-        process = psutil.Process(leader)
-        own = process.cmdline()
-        for child in process.children():
-            with contextlib.suppress(psutil.Error):
-                if child.cmdline() != own:
-                    return True
-    return False
 
 
 def signal_orphans(leader: int | None, started_at: datetime, number: signal.Signals) -> None:

@@ -5,9 +5,11 @@ What can happen between two instants, and what a later runner finds (mark: ``ope
 1.  before the mark: nothing; it is started as if for the first time.
 2.  mark, folder, lock file, start.json (whole or torn), but no process: nobody holds the lock and there is no ``pid``: nothing ran.
     The mark is removed and the attempt is started again under the same number.
-3.  forked, not yet noted its pid: the lock is held (it is inherited): it lives, and is adopted. If it dies here: as 2.
+3.  the warden was asked to start it (the lock travels with the request and stays with the warden), its pid is not noted yet: the lock
+    is held: it lives, and is adopted. If warden and process die here: as 2.
 4.  it runs: the lock is held; adopted. It is never started beside itself.
-5.  it ended: ``exit`` holds the code, the end is read as if the runner had been there.
+5.  it ended: the warden, which outlives the runner, has written ``exit`` before it let go of the lock; the end is read as if the runner
+    had been there.
 6.  all of it was killed from outside, or the machine went down: lock free, ``pid`` but no ``exit``: Lost, no fault of the trial.
 7.  the runner was about to kill it (``killed`` is written first): lock free, no ``exit``: exit code 137 with the reason noted.
 8.  told to stop (``stop`` is written first, with the deadline), the signal perhaps not sent: it is sent again, the deadline stands.
@@ -20,7 +22,6 @@ import errno
 import os
 import shutil
 import signal
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -29,15 +30,12 @@ from pathlib import Path
 from seatrial.adapters.local import records
 from seatrial.adapters.local.files import is_locked, open_locked
 from seatrial.adapters.local.group import (
-    has_command,
     has_leader,
-    kill_group,
     kill_strays,
     measure_group,
-    signal_group,
     signal_orphans,
 )
-from seatrial.adapters.local.launch import Command, spawn
+from seatrial.adapters.local.launch import Child, Command, Launcher
 from seatrial.adapters.local.layout import AttemptFiles
 from seatrial.adapters.local.logs import LogLimits, read_last_lines, trim
 from seatrial.adapters.local.records import KillReason, StartRecord
@@ -50,7 +48,6 @@ __all__ = ["LiveAttempt", "find_attempt"]
 _MEMORY_EVERY_SECONDS = 1.0
 # Killed processes need a moment to be gone; one that hangs in the kernel must not hold up the study for ever.
 _DRAIN_SECONDS = 5.0
-_YOUNG_SECONDS = 2.0
 _SIGNAL_AGAIN_SECONDS = 0.5
 _QUOTE_LIMIT = 900
 _WRONG_COMMAND = frozenset({errno.E2BIG, errno.EACCES, errno.ENOENT, errno.ENOTDIR, errno.ENOEXEC, errno.EINVAL})
@@ -62,16 +59,14 @@ class LiveAttempt:
 
     Attributes:
         shown: The attempt as the runner shows it.
-        process: The leader, where it is this process's child.
-        has_exited: Whether the leader is known to have ended; set by whoever watches it.
+        process: The leader, where this runner started it and its warden lives.
         deadline: When it is killed (unix time), once it was told to stop.
     """
 
     files: AttemptFiles
     record: StartRecord
     shown: Attempt
-    process: subprocess.Popen[bytes] | None = None
-    has_exited: bool = False
+    process: Child | None = None
     deadline: float | None = None
     _killed: bool = False
     _signal_again_at: float | None = None
@@ -90,11 +85,12 @@ class LiveAttempt:
         """Whether its leader has ended and other processes of it have not."""
         return self._drain_until is not None and not self.ended
 
-    def launch(self, command: Command | str, reached: Callable[[str], None]) -> None:
+    def launch(self, command: Command | str, launcher: Launcher, reached: Callable[[str], None]) -> None:
         """Start it. Its folder exists, nobody else uses it.
 
         Args:
             command: What to run, or why there is nothing to run: then it has ended at once.
+            launcher: Starts it.
             reached: Told the points at which a crash is interesting.
 
         Raises:
@@ -110,13 +106,13 @@ class LiveAttempt:
             reached("lock taken")
             records.write_start(self.files, self.record)
             reached("start recorded")
-            self.process = spawn(self.files, command, lock, reached)
+            self.process = launcher.spawn(self.files, command, lock, reached)
         except OSError as error:
             if error.errno not in _WRONG_COMMAND:
                 raise
             self._fail_to_start(126, f"cannot be started: {error.strerror}")
         finally:
-            # From here on only the attempt's own processes hold it.
+            # From here on only the attempt's own processes and their warden hold it.
             os.close(lock)
         reached("process started")
 
@@ -132,11 +128,7 @@ class LiveAttempt:
             return
         self.deadline = now + self.record.grace_seconds
         records.write_stop(self.files, self.deadline)
-        # Between its trap and the start of its command the leader takes a signal that the command then never sees.
-        early = self._is_young(now) and not has_command(self._leader())
         self._signal(signal.SIGTERM)
-        if early:
-            self._signal_again_at = now + min(_SIGNAL_AGAIN_SECONDS, self.record.grace_seconds / 3)
 
     def hurry(self, now: float) -> None:
         """Kill it at the next look, whatever is left of its grace period."""
@@ -179,11 +171,12 @@ class LiveAttempt:
 
     def _is_over(self) -> bool:
         if self.process is not None:
-            return self.has_exited
+            return self.process.code is not None
         if records.read_exit(self.files) is not None:
             return True
         # Where locks do not span processes (some network file systems) the leader's command line tells.
-        return not has_leader(records.read_pid(self.files), self.files.folder) and not self._starts()
+        pid, noted_at = records.read_pid(self.files), _written_at(self.files.pid)
+        return not has_leader(pid, self.files.termination, noted_at) and not self._starts()
 
     def _starts(self) -> bool:
         """Whether it may be between its fork and its first line."""
@@ -219,14 +212,9 @@ class LiveAttempt:
 
     def _signal(self, number: signal.Signals) -> None:
         if self.process is not None:
-            if not self.has_exited:
-                signal_group(self.process.pid, number)
+            self.process.signal(number)
         else:
             signal_orphans(self._leader(), self.record.started_at, number)
-
-    def _is_young(self, now: float) -> bool:
-        written = _written_at(self.files.pid)
-        return written is None or now - written.timestamp() < _YOUNG_SECONDS
 
     def _leader(self) -> int | None:
         return self.process.pid if self.process is not None else records.read_pid(self.files)
@@ -235,11 +223,8 @@ class LiveAttempt:
         """End what is left of it after its leader; return whether nothing is."""
         if self._drain_until is None:
             self._drain_until = now + _DRAIN_SECONDS
-            if self.process is not None:
-                # Before the leader is reaped its group cannot be anybody else's.
-                kill_group(self.process.pid)
-                self.process.wait()
-            else:
+            if self.process is None:
+                # What the warden of another runner did not end; the group of a child of ours was ended with it.
                 signal_orphans(self._leader(), self.record.started_at, signal.SIGKILL)
         if not is_locked(self.files.lock):
             return True
@@ -252,9 +237,8 @@ class LiveAttempt:
     def _conclude(self, now: float) -> Attempt:
         code, killed = records.read_exit(self.files), records.read_killed(self.files)
         if code is None and self.process is not None:
-            code = _shell_code(self.process.returncode)
-            with contextlib.suppress(OSError):
-                records.write_exit(self.files, code)
+            # The disk had no room for it.
+            code = self.process.code
         elif code is None and killed is not None:
             code = 137
         report, note = parse_report(_read_some(self.files))
@@ -307,10 +291,6 @@ def _explain(code: int, killed: KillReason | None, files: AttemptFiles) -> tuple
             words = f"exit code {code} ({reason})"
     last = read_last_lines(files.output)
     return reason, f"{words}; its last lines:\n{last[-_QUOTE_LIMIT:]}" if last else words
-
-
-def _shell_code(returncode: int) -> int:
-    return 128 - returncode if returncode < 0 else returncode
 
 
 def _size(path: Path) -> int:

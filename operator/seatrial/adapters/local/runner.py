@@ -17,6 +17,7 @@ from seatrial.adapters.local.clock import SystemClock
 from seatrial.adapters.local.collector import Collector, Freed
 from seatrial.adapters.local.container import Container, read_container
 from seatrial.adapters.local.files import is_locked
+from seatrial.adapters.local.launch import Child, Launcher
 from seatrial.adapters.local.layout import AttemptFiles, StudyDirectory
 from seatrial.adapters.local.live import LiveAttempt, find_attempt
 from seatrial.adapters.local.logs import LogLimits
@@ -24,7 +25,6 @@ from seatrial.adapters.local.prepare import Surroundings, build_command, build_i
 from seatrial.adapters.local.records import StartRecord
 from seatrial.adapters.local.resources import Ledger, Machine, Share, read_machine
 from seatrial.adapters.local.variables import ImaginaryPod
-from seatrial.adapters.local.watch import ExitWatch
 from seatrial.api.environment import checkpoint_url
 from seatrial.api.study import Study, StudySpec
 from seatrial.api.trial import Trial
@@ -73,6 +73,7 @@ class LocalRunner:
         log_limits: How much output is kept.
         find_rungs: Steps whose values must be exact, by specification.
         reached: Told the points at which a crash is interesting.
+        warden_options: Let the process that starts trials take the ways of another system.
 
     Attributes:
         freed: What the removal of checkpoints has freed so far.
@@ -90,6 +91,7 @@ class LocalRunner:
         log_limits: LogLimits | None = None,
         find_rungs: Callable[[StudySpec], Sequence[int]] = rungs,
         reached: Callable[[str], None] = lambda _: None,
+        warden_options: Sequence[str] = (),
     ) -> None:
         environment = os.environ if environment is None else environment
         self._directory = StudyDirectory(directory.root.absolute())
@@ -106,10 +108,11 @@ class LocalRunner:
         self._reached = reached
         self._queue: dict[str, _Queued] = {}
         self._live: dict[str, LiveAttempt] = {}
-        self._children: dict[int, LiveAttempt] = {}
         self._container: tuple[Study, Container] | None = None
-        self._watch = ExitWatch(self._note_exit)
         self._news = asyncio.Event()
+        self._launcher = Launcher(
+            self._directory.root, on_news=self._news.set, on_loss=self._lose, options=warden_options
+        )
         self._keeper: asyncio.Task[None] | None = None
         self._told: str | None = None
         self._collector: Collector | None = None
@@ -120,9 +123,7 @@ class LocalRunner:
     async def observe(self, study: Study) -> Mapping[str, Attempt]:
         """Return the newest attempt of every trial that has one."""
         self._open()
-        # Exits that the kernel has told but the event loop has not: the loop sees them in its next round and tells in the one after.
-        for _ in range(2):
-            await asyncio.sleep(0)
+        self._launcher.read()
         self._news.clear()
         self._poll()
         self._admit()
@@ -221,17 +222,13 @@ class LocalRunner:
 
     async def close(self) -> None:
         """Let go of all processes; those that run go on and are found by the next runner."""
-        self._watch.close()
+        self._launcher.close()
         if self._removal is not None:
             await self._removal
         if self._keeper is not None:
             self._keeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._keeper
-        for live in self._live.values():
-            if live.process is not None and live.process.returncode is None:
-                # Another runner looks after it now: the destructor of Popen must not complain.
-                live.process.returncode = 0
 
     def _open(self) -> None:
         """Find what an earlier runner left, once."""
@@ -263,11 +260,12 @@ class LocalRunner:
             if self._poll() or any(grown):
                 self._news.set()
 
-    def _note_exit(self, pid: int) -> None:
-        live = self._children.pop(pid, None)
-        if live is not None:
-            live.has_exited = True
-            self._news.set()
+    def _lose(self, children: Sequence[Child]) -> None:
+        """Look after attempts whose warden is gone as after those of an earlier runner."""
+        for live in self._live.values():
+            if live.process in children:
+                live.process = None
+        self._news.set()
 
     def _poll(self) -> bool:
         """Look after all attempts; return whether one ended."""
@@ -323,13 +321,10 @@ class LocalRunner:
         live = _begin(files, queued, share, self._machine, self._clock.now())
         self._live[name] = live
         threads = max(1, int(share.cpus or self._machine.cores / pod.study.spec.budget.parallel_trials))
-        live.launch(build_command(pod, queued.variables, share, threads, self._around), self._reached)
+        live.launch(build_command(pod, queued.variables, share, threads, self._around), self._launcher, self._reached)
         if live.process is None:
             self._ledger.free(name)
             self._news.set()
-        else:
-            self._children[live.process.pid] = live
-            self._watch.add(live.process.pid)
 
     def _find(self, name: str) -> Attempt | None:
         if name in self._queue:
