@@ -43,7 +43,7 @@ from seatrial.adapters.kubernetes.port import PODS, STUDIES, KubeObject, PatchKi
 from seatrial.errors import TransientError
 
 NAMESPACE = "bench"
-WRITES = {"create", "patch", "apply", "delete"}
+WRITES = {"create", "patch", "apply", "delete", "deletecollection"}
 
 
 def now_text() -> str:

@@ -176,7 +176,7 @@ def test_the_operator_has_the_rights_that_it_uses_and_no_more(helm: Helm) -> Non
         "trials": ["create", "get", "list", "watch"],
         "trials/status": ["patch"],
         "trials/finalizers": ["update"],
-        "pods": ["create", "delete", "get", "list", "patch", "watch"],
+        "pods": ["create", "delete", "deletecollection", "get", "list", "patch", "watch"],
         "pods/log": ["get"],
         "events": ["create", "patch"],
     }

@@ -174,7 +174,9 @@ def test_a_pod_lives_from_its_start_to_its_release(live):
         assert [(final.name, final.last) for final in seen.report.metrics] == [("loss", 0.5)]
 
         await world.runner.release(study, trial, 0)
-        assert await world.runner.observe(study) == {}
+        done = study.model_copy(update={"status": StudyStatus(completion_time="2030-01-01T00:00:00Z")})
+        await world.until(lambda: world.pods.of(world.key)["s-0-0"].swept)
+        assert await world.runner.observe(done) == {}
         await world.until(lambda: not world.pods.of(world.key))
 
     live(body)

@@ -97,6 +97,7 @@ def test_a_study_runs_to_its_end_and_suggests_what_a_laptop_does(cluster: Cluste
 
     with cluster.operator() as operator:
         done = cluster.wait("MaxTrialsReached")
+        wait_until(lambda: cluster.pods() == [], what="the Pods are deleted")
         assert operator.stop() == 0
 
     def script(trial: Trial, number: int) -> Script:
@@ -110,7 +111,6 @@ def test_a_study_runs_to_its_end_and_suggests_what_a_laptop_does(cluster: Cluste
     assert done["status"] == "True"
     assert cluster.condition("TemplateAccepted")["status"] == "True"
     assert cluster.kubelet.doubled == []
-    assert cluster.pods() == []
     assert _holder(cluster) == ""
 
 

@@ -86,7 +86,7 @@ capabilities: {drop: [ALL]}
 - {apiGroups: [seatrial.dev], resources: [studies/status], verbs: [patch]}
 - {apiGroups: [seatrial.dev], resources: [trials], verbs: [get, list, watch, create]}
 - {apiGroups: [seatrial.dev], resources: [trials/status], verbs: [patch]}
-- {apiGroups: [""], resources: [pods], verbs: [get, list, watch, create, patch, delete]}
+- {apiGroups: [""], resources: [pods], verbs: [get, list, watch, create, patch, delete, deletecollection]}
 # For studies with metrics.source: logs.
 - {apiGroups: [""], resources: [pods/log], verbs: [get]}
 - {apiGroups: [""], resources: [events], verbs: [create, patch]}

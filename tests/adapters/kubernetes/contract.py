@@ -302,6 +302,30 @@ class ClientContract:
             await client.delete(PODS, namespace, "one", uid="11111111-1111-4111-8111-111111111111")
 
     @live
+    async def test_all_that_a_selector_finds_is_deleted_by_one_call_and_what_is_held_stays(
+        self, client: KubeClient, namespace: str
+    ):
+        for name, labels, held in (("a", {"gone": "true"}, False), ("b", {"gone": "true"}, True), ("c", {}, False)):
+            await client.create(PODS, namespace, a_pod(name, finalizer=held, **labels))
+
+        await client.delete_all(PODS, namespace, selector="gone=true")
+
+        left = (await client.list(PODS, namespace)).items
+        assert {pod["metadata"]["name"]: "deletionTimestamp" in pod["metadata"] for pod in left} == {
+            "b": True,
+            "c": False,
+        }
+        await self._free(client, namespace, "b")
+
+    @live
+    async def test_a_selector_that_finds_everything_is_a_mistake(self, client: KubeClient, namespace: str):
+        await client.create(PODS, namespace, a_pod())
+
+        with pytest.raises(ValueError, match="empty"):
+            await client.delete_all(PODS, namespace, selector="")
+        assert (await client.get(PODS, namespace, "one"))["metadata"]["name"] == "one"
+
+    @live
     async def test_what_an_object_owned_goes_with_it(self, client: KubeClient, namespace: str):
         owner = await client.create(TRIALS, namespace, a_trial_object())
         pod = a_pod()

@@ -83,6 +83,9 @@ class Front:
                         resource, namespace, name, body, kind=kind, subresource=subresource, manager=manager
                     )
                 )
+            case "DELETE", False:
+                await client.delete_all(resource, namespace, selector=query.get("labelSelector", ""))
+                return web.json_response({"kind": "PodList", "metadata": {}, "items": []})
             case "DELETE", True:
                 uid = (body.get("preconditions") or {}).get("uid", "")
                 left = await client.delete(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from adapters.contracts import a_record
 from decide.builders import a_study
+from seatrial.adapters.kubernetes import names
 from seatrial.adapters.kubernetes.manifests import BACKSTOP_SECONDS, build_pod
 from seatrial.api.checkpoints import Checkpoints
 from seatrial.api.meta import Metadata
@@ -307,3 +308,12 @@ def test_a_pod_of_windows_gets_no_security_of_linux():
 def test_a_template_without_a_container_is_the_authors_to_mend():
     with pytest.raises(SpecError, match="one container must train"):
         build_pod(with_template({"spec": {"containers": []}}), a_stored_trial(), 0)
+
+
+def test_a_template_cannot_mark_its_pods_as_ones_to_be_deleted():
+    study = with_template(PLAIN | {"metadata": {"labels": {names.LABEL_RELEASED: "true", "team": "a"}}})
+
+    labels = build_pod(study, a_stored_trial(), 0)["metadata"]["labels"]
+
+    assert names.LABEL_RELEASED not in labels
+    assert labels["team"] == "a"

@@ -9,11 +9,14 @@ import pytest
 from adapters.contracts import a_record
 from adapters.kubernetes.world import Cluster, Memory, ensure_trial
 from decide.builders import a_study
+from seatrial.adapters.kubernetes.fake.client import Faults, Moment
 from seatrial.adapters.kubernetes.faults import Forbidden, Invalid
 from seatrial.adapters.kubernetes.port import PODS, KubeObject, PatchKind, Resource
 from seatrial.adapters.kubernetes.rehearsal import build_rehearsal_trial
 from seatrial.adapters.kubernetes.runner import Retention
+from seatrial.adapters.kubernetes.sweeping import SWEEP_PODS, SWEEP_SECONDS
 from seatrial.adapters.local.memory import Script
+from seatrial.api.study import StudyStatus
 from seatrial.api.trial import Trial
 from seatrial.decide.attempts import Phase
 from seatrial.decide.retention import Needed
@@ -25,12 +28,14 @@ QUOTA = 'pods "s-0-0" is forbidden: exceeded quota: gpus, requested: requests.nv
 class Lab:
     """A cluster with a study, a runner, and an admission that can refuse."""
 
-    def __init__(self, *, retention: Retention = Retention.NONE, exit_code: int = 0) -> None:
+    def __init__(
+        self, *, retention: Retention = Retention.NONE, exit_code: int = 0, faults: Faults = lambda *_: None
+    ) -> None:
         script = Script(duration_seconds=10, sdk=False, exit_code=exit_code)
         self.cluster = Cluster(lambda trial, number: script)
         self.refusal: Exception | None = None
         self.cluster.server.admission.append(self._admit)
-        self.memory = Memory(self.cluster, retention=retention)
+        self.memory = Memory(self.cluster, retention=retention, faults=faults)
         self.runner = self.memory.runner
         self.key = self.cluster.put_study(a_study())
         self.study = self.cluster.stored(self.key)
@@ -49,6 +54,14 @@ class Lab:
     async def observe(self):
         await self.memory.settle()
         return await self.runner.observe(self.study)
+
+    async def sweep(self) -> None:
+        """Let as much time pass as Pods wait for others to be deleted with."""
+        await self.observe()
+        self.cluster.clock.advance(SWEEP_SECONDS)
+        await self.observe()
+        await asyncio.sleep(0.01)
+        await self.observe()
 
     async def finish(self) -> None:
         await self.memory.settle()
@@ -192,6 +205,7 @@ async def test_pods_stay_as_they_should_and_are_seen_no_more(retention: Retentio
     await lab.runner.release(lab.study, lab.trial(), 0)
 
     assert await lab.observe() == {}
+    await lab.sweep()
     assert lab.cluster.pods() == (["s-0-0"] if stays else [])
     if stays:
         assert not lab.cluster.server.get(PODS, "default", "s-0-0")["metadata"].get("finalizers")
@@ -311,3 +325,89 @@ async def test_a_rehearsal_tells_what_the_server_would_refuse():
 
     assert refusal is not None
     assert (refusal.reason, refusal.message) == ("QuotaExceeded", QUOTA)
+
+
+def deletions(lab: Lab) -> list[str]:
+    return [line for line in lab.cluster.server.log if line.startswith("delete")]
+
+
+async def test_pods_that_ended_well_wait_for_each_other_and_are_deleted_by_one_call():
+    lab = Lab()
+    for index in range(3):
+        await lab.start(index)
+    await lab.finish()
+    for index in range(3):
+        await lab.runner.release(lab.study, lab.trial(index), 0)
+
+    await lab.observe()
+    early, due = lab.cluster.pods(), lab.runner.sweep_seconds(lab.study)
+    await lab.sweep()
+
+    assert (len(early), due) == (3, SWEEP_SECONDS)
+    assert lab.cluster.pods() == []
+    assert deletions(lab) == ["deletecollection pods default"]
+    assert lab.runner.sweep_seconds(lab.study) is None
+
+
+async def test_many_pods_are_not_kept_waiting():
+    lab = Lab()
+    for index in range(SWEEP_PODS):
+        await lab.start(index)
+    await lab.finish()
+    for index in range(SWEEP_PODS):
+        await lab.runner.release(lab.study, lab.trial(index), 0)
+
+    await lab.observe()
+    await asyncio.sleep(0.01)
+
+    assert lab.cluster.pods() == []
+
+
+async def test_a_study_at_rest_waits_for_no_more():
+    lab = Lab()
+    await lab.start()
+    await lab.finish()
+    await lab.runner.release(lab.study, lab.trial(), 0)
+    done = lab.study.model_copy(update={"status": StudyStatus(completion_time="2030-01-01T00:00:00Z")})
+
+    await lab.memory.settle()
+    await lab.runner.observe(done)
+    await asyncio.sleep(0.01)
+
+    assert lab.cluster.pods() == []
+
+
+async def test_a_sweep_that_fails_is_told_and_made_again(caplog: pytest.LogCaptureFixture):
+    failing = True
+
+    def fail(moment: Moment, verb: str, resource: Resource, name: str) -> None:
+        if failing and verb == "deletecollection":
+            raise Forbidden("no right to deletecollection", code=403)
+
+    lab = Lab(faults=fail)
+    await lab.start()
+    await lab.finish()
+    await lab.runner.release(lab.study, lab.trial(), 0)
+    await lab.sweep()
+    left, failing = lab.cluster.pods(), False
+    await lab.sweep()
+
+    assert left == ["s-0-0"]
+    assert "Cannot delete Pods that nothing needs" in caplog.text
+    assert lab.cluster.pods() == []
+
+
+async def test_pods_of_another_study_are_not_swept():
+    lab = Lab()
+    stranger = {"seatrial.dev/study-uid": "another", "seatrial.dev/released": "true"}
+    body = {"metadata": {"name": "stranger", "labels": stranger}, "spec": {"containers": [{"name": "a", "image": "b"}]}}
+    lab.cluster.server.create(PODS, "default", body)
+    await lab.start()
+    await lab.finish()
+    await lab.runner.release(lab.study, lab.trial(), 0)
+    before = lab.cluster.pods()
+
+    await lab.sweep()
+
+    assert before == ["stranger", "s-0-0"]
+    assert lab.cluster.pods() == ["stranger"]

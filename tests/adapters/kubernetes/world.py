@@ -82,6 +82,9 @@ class Memory:
     async def settle(self) -> None:
         """Let time stand still until all caches know all there is."""
         self.open()
+        for _ in range(3):
+            # Calls that nobody waits for go on meanwhile.
+            await asyncio.sleep(0)
         self.cluster.kubelet.step()
         for _ in range(1000):
             caches = (self.studies, self.trials, self.pods)

@@ -116,10 +116,12 @@ def _metadata(study: Study, trial: Trial, attempt: int, written: KubeObject) -> 
     }
     metadata = {key: value for key, value in written.items() if key not in {"generateName", "uid", "resourceVersion"}}
     finalizers = [held for held in written.get("finalizers") or () if held != names.FINALIZER]
+    # By this label Pods are found that are to be deleted; a template's own copy of it would end its training.
+    labels = {key: value for key, value in (written.get("labels") or {}).items() if key != names.LABEL_RELEASED}
     return metadata | {
         "name": names.build_pod_name(name, attempt),
         "namespace": study.metadata.namespace or "default",
-        "labels": dict(written.get("labels") or {}) | own,
+        "labels": labels | own,
         "ownerReferences": [owner],
         "finalizers": [*finalizers, names.FINALIZER],
     }

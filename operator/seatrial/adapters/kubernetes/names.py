@@ -9,6 +9,7 @@ __all__ = [
     "CHECKPOINTS",
     "FINALIZER",
     "LABEL_ATTEMPT",
+    "LABEL_RELEASED",
     "LABEL_STUDY",
     "LABEL_STUDY_UID",
     "LABEL_TRIAL",
@@ -21,6 +22,9 @@ LABEL_STUDY = f"{GROUP}/study"
 LABEL_STUDY_UID = f"{GROUP}/study-uid"
 LABEL_TRIAL = f"{GROUP}/trial"
 LABEL_ATTEMPT = f"{GROUP}/attempt"
+
+LABEL_RELEASED = f"{GROUP}/released"
+"""On a Pod whose result is stored and that is to be deleted."""
 
 FINALIZER = f"{GROUP}/result-tracking"
 """Keeps a Pod until its result is stored in its Trial."""

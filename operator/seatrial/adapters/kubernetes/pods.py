@@ -72,6 +72,7 @@ class PodRecord:
         created: When it was created.
         finalizer: Place of our finalizer among its finalizers; None when it is not (any more) held.
         ended: Whether all of its containers have.
+        swept: Whether its result is stored and it is to be deleted, together with others.
         deadline: When it has to be gone, if it is being deleted.
         lost_reason: Why it would be lost after that.
         address: Address for scraping its metrics, ``host:port``; empty when there is none.
@@ -87,6 +88,7 @@ class PodRecord:
     created: datetime | None
     finalizer: int | None
     ended: bool
+    swept: bool
     deadline: datetime | None
     lost_reason: str
     address: str
@@ -161,6 +163,7 @@ def build_pod_record(pod: KubeObject) -> PodRecord:
         created=_time(metadata.get("creationTimestamp")),
         finalizer=finalizers.index(names.FINALIZER) if names.FINALIZER in finalizers else None,
         ended=view.phase in {"Succeeded", "Failed"},
+        swept=labels.get(names.LABEL_RELEASED) == "true" and names.FINALIZER not in finalizers and not deletion,
         deadline=_time(deletion),
         lost_reason=view.disruption()[0],
         address=_address(pod),
@@ -168,13 +171,21 @@ def build_pod_record(pod: KubeObject) -> PodRecord:
     )
 
 
-def build_release(uid: str, place: int) -> list[KubeObject]:
-    """Return the JSON patch that takes our finalizer from a Pod, if it is still that Pod and the finalizer still at that place."""
+def build_release(uid: str, place: int, *, sweep: bool = False) -> list[KubeObject]:
+    """Return the JSON patch that takes our finalizer from a Pod, if it is still that Pod and the finalizer still at that place.
+
+    Args:
+        uid: Identity of the Pod.
+        place: Place of the finalizer.
+        sweep: Whether the Pod is to be deleted later, together with others: the same patch labels it.
+    """
     path = f"/metadata/finalizers/{place}"
+    label = f"/metadata/labels/{names.LABEL_RELEASED.replace('/', '~1')}"
     return [
         {"op": "test", "path": "/metadata/uid", "value": uid},
         {"op": "test", "path": path, "value": names.FINALIZER},
         {"op": "remove", "path": path},
+        *([{"op": "add", "path": label, "value": "true"}] if sweep else []),
     ]
 
 

@@ -1,4 +1,4 @@
-"""The port to an API server: seven verbs over plain JSON objects. The real client and the fake one both pass its contract suite.
+"""The port to an API server: eight verbs over plain JSON objects. The real client and the fake one both pass its contract suite.
 
 Objects are ``dict[str, Any]`` here on purpose: typed models refuse or drop the fields of Pods newer than themselves.
 """
@@ -108,7 +108,7 @@ class Call:
     """One call that was made, for telemetry.
 
     Attributes:
-        verb: get, list, watch, create, patch, apply, delete.
+        verb: get, list, watch, create, patch, apply, delete, deletecollection.
         code: HTTP status; 0 when there was no answer.
         seconds: Until the answer was read; for a watch, until it began.
     """
@@ -197,6 +197,14 @@ class KubeClient(Protocol):
             name: Its name.
             uid: Raises Conflict when the object has another one.
             grace_seconds: Instead of the object's own grace period.
+        """
+        ...
+
+    async def delete_all(self, resource: Resource, namespace: str, *, selector: str) -> None:
+        """Delete all objects that a label selector finds, by one call.
+
+        Raises:
+            ValueError: If *selector* is empty.
         """
         ...
 

@@ -16,6 +16,7 @@ from seatrial.adapters.kubernetes.informer import Informer
 from seatrial.adapters.kubernetes.manifests import build_pod
 from seatrial.adapters.kubernetes.pods import PodRecord, build_release, read_attempt
 from seatrial.adapters.kubernetes.port import PODS, KubeClient, PatchKind
+from seatrial.adapters.kubernetes.sweeping import Sweeper
 from seatrial.api.study import Study, StudySpec
 from seatrial.api.trial import Trial
 from seatrial.decide.attempts import Attempt, Phase
@@ -87,6 +88,7 @@ class KubernetesRunner:
         self._retention, self._find_rungs = retention, find_rungs
         self._refused: dict[StudyKey, dict[str, _Refused]] = {}
         self._needed: dict[StudyKey, str] = {}
+        self._sweeper = Sweeper(client, clock=clock)
 
     async def observe(self, study: Study) -> Mapping[str, Attempt]:
         """Return the newest attempt of every trial that has one; what was refused is tried again when it is time.
@@ -99,7 +101,11 @@ class KubernetesRunner:
         key, now = _key(study), self._clock.now()
         await self._try_again(study, now)
         found: dict[str, Attempt] = {}
-        for pod in self._of(study):
+        pods = self._of(study)
+        rests = study.status is not None and study.status.completion_time is not None
+        sweep = sum(pod.swept for pod in pods)
+        self._sweeper.look(key, study.metadata.uid or "", sweep, at_once=rests)
+        for pod in pods:
             if not pod.released:
                 attempt = read_attempt(pod, now)
                 known = found.get(attempt.trial)
@@ -163,6 +169,10 @@ class KubernetesRunner:
             raise _not_ended(name, number)
         await self._let_go(pod)
 
+    def sweep_seconds(self, study: Study) -> float | None:
+        """Return seconds until the study should be observed again because Pods of it are to be deleted; None when there are none."""
+        return self._sweeper.due_seconds(_key(study))
+
     async def retain(self, study: Study, needed: Needed) -> None:
         """Let the attempts that start from now on remove what need not stay: the volume is theirs."""
         text, key = needed.to_wire(), _key(study)
@@ -217,6 +227,7 @@ class KubernetesRunner:
         """Drop what is kept of a study that is gone; its Pods are for :meth:`abandon`."""
         self._refused.pop(key, None)
         self._needed.pop(key, None)
+        self._sweeper.forget(key)
 
     # ---- inside ------------------------------------------------------------------------------------------------------
 
@@ -307,21 +318,22 @@ class KubernetesRunner:
                 del self._refused[key]
 
     async def _let_go(self, pod: PodRecord, *, keep: bool = True) -> None:
-        """Delete the Pod unless it is to stay, then take the finalizer away.
+        """Take the finalizer away, and delete the Pod or mark it as one to be swept, unless it is to stay.
 
-        In this order: a Pod that is free, but not yet deleted when this process dies, would be nobody's.
+        A Pod that is deleted at once is so before it is free: one that is free and unmarked when this process dies would be nobody's.
         """
         good = pod.attempt.phase is Phase.EXITED and pod.attempt.exit_code == 0
         wanted = self._retention is Retention.ALL or (self._retention is Retention.FAILED and not good)
-        # A Pod whose other containers still run would hold its node's resources.
-        if not (keep and wanted and pod.ended) and not pod.deleting:
+        # A Pod whose other containers still run would hold its node's resources, and one whose study is gone a namespace.
+        waits = keep and pod.ended
+        if not waits and not pod.deleting:
             await self._delete(pod)
-        await self._take_finalizer(pod)
+        await self._take_finalizer(pod, sweep=waits and not wanted and not pod.deleting)
 
-    async def _take_finalizer(self, pod: PodRecord) -> None:
+    async def _take_finalizer(self, pod: PodRecord, *, sweep: bool) -> None:
         if pod.finalizer is None:
             return
-        namespace, operations = pod.study.namespace, build_release(pod.uid, pod.finalizer)
+        namespace, operations = pod.study.namespace, build_release(pod.uid, pod.finalizer, sweep=sweep)
         try:
             freed = await self._client.patch(PODS, namespace, pod.name, operations, kind=PatchKind.JSON)
         except NotFound:

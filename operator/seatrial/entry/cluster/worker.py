@@ -178,10 +178,11 @@ class StudyWorker:
         if look.moved:
             return Again(0.0)
         held = any(trial.live is not None for trial in look.snapshot.trials)
-        if look.plan.state.reason.terminal and not held:
+        sweep = self._world.runner.sweep_seconds(look.study)
+        if look.plan.state.reason.terminal and not held and sweep is None:
             await self._forget(key)
             return Again(None)
-        return Again(_pause(look, bench.rehearsal.due_seconds))
+        return Again(_pause(look, bench.rehearsal.due_seconds, sweep))
 
     async def _refuse(self, key: StudyKey, record: StudyRecord, problem: str) -> Again:
         known = self._benches.get(key)
@@ -270,10 +271,10 @@ def _find_problem(bench: _Bench, study: Study) -> str:
     return bench.checked[1]
 
 
-def _pause(look: Look, rehearsal_seconds: float | None) -> float:
+def _pause(look: Look, rehearsal_seconds: float | None, sweep_seconds: float | None) -> float:
     """Return seconds until the next look at a study that did not move."""
     spec = look.study.spec
-    waits = [_RESYNC_SECONDS, look.plan.wake_after_seconds, rehearsal_seconds]
+    waits = [_RESYNC_SECONDS, look.plan.wake_after_seconds, rehearsal_seconds, sweep_seconds]
     lives = [trial.live for trial in look.snapshot.trials if trial.live is not None]
     if lives:
         waits.append(_WATCH_SECONDS)

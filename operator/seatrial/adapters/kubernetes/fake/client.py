@@ -146,6 +146,12 @@ class FakeClient:
             lambda: self._server.delete(resource, namespace, name, uid=uid, grace_seconds=grace_seconds),
         )
 
+    async def delete_all(self, resource: Resource, namespace: str, *, selector: str) -> None:
+        """Delete all objects that a label selector finds."""
+        if not selector:
+            raise ValueError("a selector is empty: that would delete everything")
+        await self._do("deletecollection", resource, "", lambda: self._server.delete_all(resource, namespace, selector))
+
     async def read_log(
         self, namespace: str, pod: str, container: str, *, tail_lines: int | None = None, limit_bytes: int | None = None
     ) -> str:

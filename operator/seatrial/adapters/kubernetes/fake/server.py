@@ -246,6 +246,14 @@ class FakeServer:
         self._write(place, new, f"delete {resource.plural} {namespace}/{name}")
         return copy_json(new) if place in self._objects else None
 
+    def delete_all(self, resource: Resource, namespace: str, selector: str) -> None:
+        """Delete all objects that a selector finds; one line of the log."""
+        self.log.append(f"deletecollection {resource.plural} {namespace}")
+        lines = len(self.log)
+        for found in self.peek(resource, namespace, selector):
+            self.delete(resource, namespace, found["metadata"]["name"])
+        del self.log[lines:]
+
     # ---- inside ------------------------------------------------------------------------------------------------------
 
     def _find(self, place: Place) -> KubeObject:
