@@ -287,7 +287,10 @@ class Reconciler:
         moved: list[bool] = []
 
         async def apply(action: Action) -> None:
-            moved.append(await self._apply(now, action))
+            if not await self._apply(now, action):
+                # An algorithm that still thinks is asked again by the next pass: that is no second creation.
+                return
+            moved.append(True)
             logger.info("Applied %s", type(action).__name__, extra={"study": self._key.name, "action": action})
             self._observer(action)
 

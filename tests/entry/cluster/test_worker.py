@@ -188,7 +188,10 @@ def test_a_study_that_runs_is_looked_at_within_seconds_and_a_finished_one_never(
         life.cluster.kubelet.advance(1)
         assert (await life.until_quiet()).seconds == 15
         life.cluster.kubelet.advance(60)
+        # Its Pod is deleted by a call that nobody waits for.
+        assert (await life.until_quiet()).seconds == 1
         assert (await life.until_quiet()).seconds is None
+        assert life.cluster.pods() == []
 
     live(body)
 
@@ -378,12 +381,15 @@ def test_a_pass_does_not_wait_for_an_algorithm_that_thinks():
         with pytest.raises(StillThinking):
             await life.work()
         assert life.woken == []
+        # What is only asked for is not told as done.
+        assert "CreateTrials" not in life.witness.actions
         life.desk.ready.set()
         while not life.woken:  # noqa: ASYNC110 - the answer itself wakes
             await asyncio.sleep(0)
 
         assert life.woken == [KEY]
         await life.finish()
+        assert life.witness.actions.count("CreateTrials") == 1
         assert life.condition().reason == "MaxTrialsReached"
 
     live(body)
