@@ -133,6 +133,10 @@ class TrialTemplate(Wire):
         default=None,
         description="Rules by exit code or message: start again without counting, fail at once, tell the search, or avoid the node.",
     )
+    reuse: bool = Field(
+        default=False,
+        description="Whether trials of a Python program are forked from a process that has its libraries imported already: python script.py, python -m module. On a cluster it has no effect: every attempt has a Pod of its own.",
+    )
     checkpoints: Checkpoints | None = Field(
         default=None, description="Where the checkpoints of trials lie and which of them stay when trials have ended."
     )

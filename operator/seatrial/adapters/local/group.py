@@ -50,27 +50,41 @@ def signal_orphans(leader: int | None, started_at: datetime, number: signal.Sign
             process.send_signal(number)
 
 
-def measure_group(leader: int | None, started_at: datetime) -> int:
-    """Return the resident memory of a group in bytes; shared pages count for each process."""
+def measure_group(leader: int | None, started_at: datetime, *, without_leader: bool = False) -> int:
+    """Return the resident memory of a group in bytes; shared pages count for each process.
+
+    Args:
+        leader: Process id of the leader.
+        started_at: When the attempt started.
+        without_leader: Whether the leader only waits and seems to be as large as what it was forked from.
+    """
     total = 0
     for process in _members(leader, started_at):
         with contextlib.suppress(psutil.Error):
-            total += process.memory_info().rss
+            if not (without_leader and process.pid == leader):
+                total += process.memory_info().rss
     return total
 
 
-def kill_strays(termination: Path, started_at: datetime) -> None:
+def kill_strays(termination: Path, started_at: datetime, lock: Path | None = None) -> None:
     """Kill processes that left the group but still carry the attempt's environment.
 
     Args:
         termination: Where the attempt's termination message goes: no other attempt's process has this in its environment.
         started_at: When the attempt started.
+        lock: The attempt's lock, where its processes are forks that show the environment of another one: those that hold it are killed.
     """
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            old = process.create_time() < started_at.timestamp() - _SLACK_SECONDS
-            if not old and process.environ().get(wire.TERMINATION_PATH) == str(termination):
+            if process.pid == os.getpid() or process.create_time() < started_at.timestamp() - _SLACK_SECONDS:
+                continue
+            found = process.environ().get(wire.TERMINATION_PATH) == str(termination)
+            if found or (lock is not None and _holds(process, lock)):
                 process.kill()
+
+
+def _holds(process: psutil.Process, path: Path) -> bool:
+    return any(file.path == str(path) for file in process.open_files())
 
 
 def _members(leader: int | None, started_at: datetime) -> Iterator[psutil.Process]:

@@ -15,6 +15,10 @@ What can happen between two instants, and what a later runner finds (mark: ``ope
 8.  told to stop (``stop`` is written first, with the deadline), the signal perhaps not sent: it is sent again, the deadline stands.
 9.  the result is stored, the attempt not released: the mark is still there; it shows as ended until it is released.
 10. released halfway: the mark goes first; the rest is rubbish that nobody reads.
+
+Where a process is kept ready (``trial.reuse``), it forks the leader, which waits and notes the exit code itself, so that the list holds
+without a warden. Before 3 the lock is held by the runner (:mod:`seatrial.adapters.local.warm`) or, for a moment, by the process that is
+kept ready, and is free with their death: whoever is left finds 2 or 3.
 """
 
 import contextlib
@@ -50,6 +54,7 @@ _MEMORY_EVERY_SECONDS = 1.0
 _DRAIN_SECONDS = 5.0
 _SIGNAL_AGAIN_SECONDS = 0.5
 _QUOTE_LIMIT = 900
+_TERMINATED = 128 + signal.SIGTERM
 _WRONG_COMMAND = frozenset({errno.E2BIG, errno.EACCES, errno.ENOENT, errno.ENOTDIR, errno.ENOEXEC, errno.EINVAL})
 
 
@@ -61,6 +66,7 @@ class LiveAttempt:
         shown: The attempt as the runner shows it.
         process: The leader, where this runner started it and its warden lives.
         deadline: When it is killed (unix time), once it was told to stop.
+        awaited: Whether it is to be started by the process that is kept ready, which has not said that it did.
     """
 
     files: AttemptFiles
@@ -68,6 +74,7 @@ class LiveAttempt:
     shown: Attempt
     process: Child | None = None
     deadline: float | None = None
+    awaited: bool = False
     _killed: bool = False
     _signal_again_at: float | None = None
     _drain_until: float | None = None
@@ -85,13 +92,20 @@ class LiveAttempt:
         """Whether its leader has ended and other processes of it have not."""
         return self._drain_until is not None and not self.ended
 
-    def launch(self, command: Command | str, launcher: Launcher, reached: Callable[[str], None]) -> None:
+    def launch(
+        self,
+        command: Command | str,
+        launcher: Launcher,
+        reached: Callable[[str], None],
+        hand_over: Callable[[AttemptFiles, Command, int], bool] | None = None,
+    ) -> None:
         """Start it. Its folder exists, nobody else uses it.
 
         Args:
             command: What to run, or why there is nothing to run: then it has ended at once.
             launcher: Starts it.
             reached: Told the points at which a crash is interesting.
+            hand_over: Lets somebody else start it, given the descriptor of its lock; returns whether that was accepted.
 
         Raises:
             OSError: If the machine has no room for the process; it can be tried again.
@@ -106,15 +120,48 @@ class LiveAttempt:
             reached("lock taken")
             records.write_start(self.files, self.record)
             reached("start recorded")
+            self.awaited = hand_over is not None and hand_over(self.files, command, lock)
+            if not self.awaited:
+                self._spawn(command, lock, launcher, reached)
+        finally:
+            # From here on only the attempt's own processes hold it, or whoever is to start them.
+            os.close(lock)
+        reached("handed over" if self.awaited else "process started")
+
+    def launch_cold(self, command: Command, launcher: Launcher, reached: Callable[[str], None]) -> None:
+        """Start it after all, when it was handed over in vain; does nothing when it was started or is over.
+
+        Raises:
+            OSError: If the machine has no room for the process; it can be tried again.
+        """
+        lock = open_locked(self.files.lock)
+        if lock is not None:
+            try:
+                if records.read_pid(self.files) is None and records.read_exit(self.files) is None:
+                    self._spawn(command, lock, launcher, reached)
+            finally:
+                os.close(lock)
+        self.awaited = False
+
+    def _spawn(self, command: Command, lock: int, launcher: Launcher, reached: Callable[[str], None]) -> None:
+        if self.record.warm:
+            self.record = replace(self.record, warm=False)
+            records.write_start(self.files, self.record)
+        try:
             self.process = launcher.spawn(self.files, command, lock, reached)
         except OSError as error:
             if error.errno not in _WRONG_COMMAND:
                 raise
             self._fail_to_start(126, f"cannot be started: {error.strerror}")
-        finally:
-            # From here on only the attempt's own processes and their warden hold it.
-            os.close(lock)
-        reached("process started")
+
+    def note_cold_start(self, why: str) -> None:
+        """Let the user know why it is not forked from the process that is kept ready."""
+        self._notes.append(f"started cold: {why}")
+
+    def drop(self) -> None:
+        """Let it end before it began: whoever was to start it does not."""
+        self.awaited = False
+        records.write_exit(self.files, _TERMINATED)
 
     def _fail_to_start(self, code: int, message: str) -> None:
         self.files.output.write_text(f"seatrial: {message}\n")
@@ -172,6 +219,8 @@ class LiveAttempt:
     def _is_over(self) -> bool:
         if self.process is not None:
             return self.process.code is not None
+        if self.awaited:
+            return False
         if records.read_exit(self.files) is not None:
             return True
         # Where locks do not span processes (some network file systems) the leader's command line tells.
@@ -200,7 +249,7 @@ class LiveAttempt:
         limit = self.record.memory_limit_bytes
         if limit is not None and now - self._measured_at >= _MEMORY_EVERY_SECONDS:
             self._measured_at = now
-            used = measure_group(self._leader(), self.record.started_at)
+            used = measure_group(self._leader(), self.record.started_at, without_leader=self.record.warm)
             if used > limit:
                 message = f"used {used >> 20} MiB of memory, and its limit is {limit >> 20} MiB"
                 self._kill(KillReason(reason="OOMKilled", message=message))
@@ -228,7 +277,7 @@ class LiveAttempt:
                 signal_orphans(self._leader(), self.record.started_at, signal.SIGKILL)
         if not is_locked(self.files.lock):
             return True
-        kill_strays(self.files.termination, self.record.started_at)
+        kill_strays(self.files.termination, self.record.started_at, self.files.lock if self.record.warm else None)
         if now < self._drain_until:
             return False
         self._notes.append("some of its processes could not be ended")

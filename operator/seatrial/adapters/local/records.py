@@ -35,6 +35,7 @@ class StartRecord:
         grace_seconds: From SIGTERM to SIGKILL.
         memory_limit_bytes: It is ended as OOMKilled above this.
         notes: What the user should know of how it was started.
+        warm: Whether its leader is a fork of a process that was kept ready, and only waits.
     """
 
     started_at: datetime
@@ -42,6 +43,7 @@ class StartRecord:
     grace_seconds: float
     memory_limit_bytes: int | None = None
     notes: tuple[str, ...] = ()
+    warm: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +63,7 @@ def write_start(files: AttemptFiles, record: StartRecord) -> None:
         "graceSeconds": record.grace_seconds,
         "memoryLimitBytes": record.memory_limit_bytes,
         "notes": list(record.notes),
+        "warm": record.warm,
     }
     files.start.write_bytes(json.dumps(document).encode())
 
@@ -76,6 +79,7 @@ def read_start(files: AttemptFiles) -> StartRecord | None:
             grace_seconds=float(str(document["graceSeconds"])),
             memory_limit_bytes=limit if isinstance(limit, int) else None,
             notes=_texts(document["notes"]),
+            warm=document.get("warm") is True,
         )
     except (KeyError, ValueError, OverflowError, OSError):
         return None

@@ -17,7 +17,7 @@ from seatrial.adapters.local.clock import SystemClock
 from seatrial.adapters.local.collector import Collector, Freed
 from seatrial.adapters.local.container import Container, read_container
 from seatrial.adapters.local.files import is_locked
-from seatrial.adapters.local.launch import Child, Launcher
+from seatrial.adapters.local.launch import Child, Command, Launcher
 from seatrial.adapters.local.layout import AttemptFiles, StudyDirectory
 from seatrial.adapters.local.live import LiveAttempt, find_attempt
 from seatrial.adapters.local.logs import LogLimits
@@ -25,6 +25,7 @@ from seatrial.adapters.local.prepare import Surroundings, build_command, build_i
 from seatrial.adapters.local.records import StartRecord
 from seatrial.adapters.local.resources import Ledger, Machine, Share, read_machine
 from seatrial.adapters.local.variables import ImaginaryPod
+from seatrial.adapters.local.warm import WarmStarter
 from seatrial.api.environment import checkpoint_url
 from seatrial.api.study import Study, StudySpec
 from seatrial.api.trial import Trial
@@ -113,6 +114,8 @@ class LocalRunner:
         self._launcher = Launcher(
             self._directory.root, on_news=self._news.set, on_loss=self._lose, options=warden_options
         )
+        self._starter = WarmStarter(self._directory.warm_log, self, reached)
+        self._refused: dict[str, Command] = {}
         self._keeper: asyncio.Task[None] | None = None
         self._told: str | None = None
         self._collector: Collector | None = None
@@ -164,7 +167,7 @@ class LocalRunner:
         if queued is not None and queued.shown.number == number:
             queued.drop()
             self._news.set()
-        elif live is not None and live.shown.number == number:
+        elif live is not None and live.shown.number == number and not self._withdraw(name, live):
             live.stop(self._now())
 
     async def release(self, study: Study, trial: Trial, number: int) -> None:
@@ -208,8 +211,9 @@ class LocalRunner:
         """Kill all attempts now, whatever is left of their grace periods; those that wait do not start any more."""
         for queued in self._queue.values():
             queued.drop()
-        for live in self._live.values():
-            live.hurry(self._now())
+        for name, live in self._live.items():
+            if not self._withdraw(name, live):
+                live.hurry(self._now())
         self._poll()
         self._news.set()
 
@@ -222,6 +226,7 @@ class LocalRunner:
 
     async def close(self) -> None:
         """Let go of all processes; those that run go on and are found by the next runner."""
+        self._starter.close()
         self._launcher.close()
         if self._removal is not None:
             await self._removal
@@ -267,6 +272,32 @@ class LocalRunner:
                 live.process = None
         self._news.set()
 
+    def on_warm_start(self, files: AttemptFiles) -> None:
+        """Take note that an attempt that was handed over runs."""
+        self._find_live(files)[1].awaited = False
+
+    def on_warm_end(self) -> None:
+        """Take note that an attempt that was handed over has ended."""
+        self._news.set()
+
+    def on_refusal(self, files: AttemptFiles, command: Command, why: str) -> None:
+        """Start an attempt cold at the next look, after it was handed over in vain."""
+        name, live = self._find_live(files)
+        live.note_cold_start(why)
+        self._refused[name] = command
+        self._news.set()
+
+    def _find_live(self, files: AttemptFiles) -> tuple[str, LiveAttempt]:
+        return next((name, live) for name, live in self._live.items() if live.files == files)
+
+    def _withdraw(self, name: str, live: LiveAttempt) -> bool:
+        """Let an attempt that nobody has started yet end before it begins; return whether there was one."""
+        if self._refused.pop(name, None) is None and not self._starter.withdraw(live.files):
+            return False
+        live.drop()
+        self._news.set()
+        return True
+
     def _poll(self) -> bool:
         """Look after all attempts; return whether one ended."""
         now, ended, draining = self._now(), False, False
@@ -287,6 +318,14 @@ class LocalRunner:
 
     def _admit(self) -> None:
         """Start what waits and fits, in order: nobody overtakes."""
+        for name, command in list(self._refused.items()):
+            try:
+                self._live[name].launch_cold(command, self._launcher, self._reached)
+            except OSError as error:
+                raise TransientError(f"{name} cannot be started: {error}; make room for it") from error
+            del self._refused[name]
+            if self._live[name].ended:
+                self._ledger.free(name)
         for name, queued in list(self._queue.items()):
             if queued.shown.phase is not Phase.WAITING:
                 continue
@@ -321,10 +360,18 @@ class LocalRunner:
         live = _begin(files, queued, share, self._machine, self._clock.now())
         self._live[name] = live
         threads = max(1, int(share.cpus or self._machine.cores / pod.study.spec.budget.parallel_trials))
-        live.launch(build_command(pod, queued.variables, share, threads, self._around), self._launcher, self._reached)
-        if live.process is None:
+        command = build_command(pod, queued.variables, share, threads, self._around)
+        live.launch(command, self._launcher, self._reached, self._hand_over if pod.study.spec.trial.reuse else None)
+        if live.ended:
             self._ledger.free(name)
             self._news.set()
+
+    def _hand_over(self, files: AttemptFiles, command: Command, lock: int) -> bool:
+        """Let an attempt be forked from a process that has its libraries imported; return whether that is being done."""
+        why = self._starter.take(files, command, lock)
+        if why:
+            self._find_live(files)[1].note_cold_start(why)
+        return not why
 
     def _find(self, name: str) -> Attempt | None:
         if name in self._queue:
@@ -371,6 +418,7 @@ def _begin(files: AttemptFiles, queued: _Queued, share: Share, machine: Machine,
         grace_seconds=container.grace_seconds,
         memory_limit_bytes=container.demand.memory_limit_bytes,
         notes=notes,
+        warm=queued.pod.study.spec.trial.reuse,
     )
     shown = Attempt(
         trial=queued.shown.trial,

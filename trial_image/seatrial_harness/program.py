@@ -1,0 +1,107 @@
+"""Runs a Python program in this process as the interpreter would have run it from the command line.
+
+Must not return to whoever imported things beforehand: what follows is the program's end and the interpreter's.
+"""
+
+import importlib
+import os
+import runpy
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import CodeType, ModuleType, TracebackType
+from typing import NoReturn
+
+__all__ = ["run_program", "start_folder"]
+
+
+def start_folder(program: Sequence[str]) -> str:
+    """Return what the interpreter puts first on ``sys.path``: the script's folder, or the working directory for ``-m`` and ``-c``."""
+    match program:
+        case ["-m", *_]:
+            return os.getcwd()  # noqa: PTH109 - a text is wanted
+        case ["-c", *_] | []:
+            return ""
+        case [path, *_]:
+            return str(Path(path).resolve().parent)
+    return ""
+
+
+def run_program(program: Sequence[str], environment: Mapping[str, str], folder: str) -> NoReturn:
+    """Run a program to its end.
+
+    Args:
+        program: ``train.py --epochs 3``, ``-m package.train`` or ``-c text``.
+        environment: All of it.
+        folder: Working directory.
+
+    Raises:
+        SystemExit: Always: with the program's exit code, 1 after an exception that nobody caught.
+    """
+    _enter(program, environment, folder)
+    try:
+        _run(program)
+    except SystemExit:
+        raise
+    except BaseException as error:  # noqa: BLE001 - the interpreter's own handling, less our frames
+        sys.excepthook(type(error), error, _without_us(error.__traceback__))
+        if isinstance(error, KeyboardInterrupt):
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGINT)
+        raise SystemExit(1) from None
+    raise SystemExit(0)
+
+
+def _enter(program: Sequence[str], environment: Mapping[str, str], folder: str) -> None:
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    time.tzset()
+    if not sys.flags.safe_path:
+        sys.path[0] = start_folder(program)
+    importlib.invalidate_caches()
+    random = sys.modules.get("numpy.random")
+    if random is not None:
+        # Python's own generator is seeded anew in every fork, NumPy's is not: all trials would draw the same.
+        random.seed()
+
+
+def _run(program: Sequence[str]) -> None:
+    match program:
+        case ["-m", module, *rest]:
+            sys.argv = ["-m", *rest]
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        case ["-c", text, *rest]:
+            sys.argv = ["-c", *rest]
+            exec(compile(text, "<string>", "exec", dont_inherit=True), _main_module(None).__dict__)  # noqa: S102
+        case [path, *rest]:
+            sys.argv = [path, *rest]
+            # Its module stays until the end, unlike runpy's: threads and exit handlers still need it.
+            exec(_compile(path), _main_module(path).__dict__)  # noqa: S102
+
+
+def _compile(path: str) -> CodeType:
+    try:
+        source = Path(path).read_bytes()
+    except OSError as error:
+        sys.stderr.write(f"{sys.executable}: can't open file {path!r}: [Errno {error.errno}] {error.strerror}\n")
+        raise SystemExit(2) from None
+    return compile(source, path, "exec", dont_inherit=True)
+
+
+def _main_module(path: str | None) -> ModuleType:
+    module = ModuleType("__main__")
+    if path is not None:
+        module.__file__ = path
+        module.__loader__ = SourceFileLoader("__main__", path)
+    sys.modules["__main__"] = module
+    return module
+
+
+def _without_us(trace: TracebackType | None) -> TracebackType | None:
+    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    return trace
