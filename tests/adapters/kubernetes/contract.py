@@ -237,6 +237,29 @@ class ClientContract:
         assert found["spec"]["objectives"] == study["spec"]["objectives"]
 
     @live
+    async def test_a_status_of_any_text_is_applied_as_it_is(self, client: KubeClient, namespace: str):
+        await client.create(STUDIES, namespace, a_study_object())
+        texts = {
+            "a": "😀 \U0010fffd",
+            "b": "\x1b[2J\x00\x7f\x85\x9f",
+            "c": "\u2028\u2029\ufeff\ufffe\uffff",
+            "d": "{[#&*!|>'\"%@`: - \\\n\t",
+        }
+        best = {"trial": "s-0", "index": 0, "values": [1.0], "assignment": texts}
+        body = {
+            "apiVersion": STUDIES.api_version,
+            "kind": "Study",
+            "metadata": {"name": "s", "namespace": namespace},
+            "status": {"best": best},
+        }
+
+        found = await client.patch(
+            STUDIES, namespace, "s", body, kind=PatchKind.APPLY, subresource="status", manager="tester"
+        )
+
+        assert found["status"]["best"]["assignment"] == texts
+
+    @live
     async def test_applying_a_status_to_an_old_version_is_a_conflict(self, client: KubeClient, namespace: str):
         study = await client.create(STUDIES, namespace, a_study_object())
         version = study["metadata"]["resourceVersion"]

@@ -27,6 +27,7 @@ from seatrial.adapters.kubernetes.port import (
     WatchEvent,
 )
 from seatrial.adapters.kubernetes.reading import read_json
+from seatrial.adapters.kubernetes.writing import write_yaml
 from seatrial.errors import SeatrialError, TransientError
 
 __all__ = ["ApiServerClient"]
@@ -122,11 +123,15 @@ class ApiServerClient:
         manager: str = "",
     ) -> KubeObject:
         """Change an object."""
-        verb = "apply" if kind is PatchKind.APPLY else "patch"
-        query = {"fieldManager": manager, "force": "true" if kind is PatchKind.APPLY else ""}
         path = resource.path(namespace, name, subresource)
+        if kind is PatchKind.APPLY:
+            query = {"fieldManager": manager, "force": "true"}
+            # The library would write JSON for this content type, were it not for the rest of it.
+            content_type = f"{kind.value}; charset=utf-8"
+            return _object(await self._call("apply", "PATCH", resource, path, query, write_yaml(body), content_type))
+        query = {"fieldManager": manager}
         try:
-            return _object(await self._call(verb, "PATCH", resource, path, query, body, kind.value))
+            return _object(await self._call("patch", "PATCH", resource, path, query, body, kind.value))
         except Invalid as error:
             # A failed test of a JSON patch is told with the code of an invalid object, but without a cause.
             if kind is PatchKind.JSON and "due to an error in our request" in str(error):
