@@ -1,6 +1,7 @@
 """A runner that dies by SIGKILL at a named point, run as a program: ``doomed_runner.py <study folder> <point> <kind>``.
 
-With the point ``settled`` it dies after the end of the trial was seen, before anything is released.
+With the point ``settled`` it dies after the end of the trial was seen, before anything is released. With ``REUSE`` in its environment
+trials are forks of a process that is kept ready.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def die() -> None:
 
 
 async def main(root: Path, point: str, command: list[str]) -> None:
-    study = a_local_study(*command)
+    study = a_local_study(*command, reuse="REUSE" in os.environ)
 
     def reached(here: str) -> None:
         if here == point:

@@ -31,16 +31,32 @@ deaf) trap '' TERM; echo deaf; while :; do sleep 1000; done ;;
 esac
 """
 
+PYTHON_BEHAVIOURS = """
+import json, os, signal, sys, time
+kind = os.environ["HP_kind"]
+if kind == "ok":
+    with open(os.environ["SEATRIAL_OBSERVATIONS_PATH"], "a") as file:
+        for step in (1, 2, 3):
+            file.write(json.dumps({"step": step, "time": 0, "metrics": {"loss": 4 - step}}) + "\\n")
+elif kind == "fail":
+    sys.exit("it went wrong") if os.environ.get("WORDS") else sys.exit(3)
+elif kind == "deaf":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    print("deaf", flush=True)
+while kind in {"long", "deaf"}:
+    time.sleep(1000)
+"""
+
 MACHINE = Machine(cores=4, memory_bytes=8 << 30)
 
 
 def a_local_study(
-    *command: str, container: dict[str, object] | None = None, grace: float = 30, **spec: object
+    *command: str, container: dict[str, object] | None = None, grace: float = 30, reuse: bool = False, **spec: object
 ) -> Study:
     """Return a study whose trials run a command."""
     written = {"name": "main", "command": list(command) or ["sh", "-c", BEHAVIOURS], **(container or {})}
     pod = {"containers": [written], "terminationGracePeriodSeconds": grace}
-    return a_study(trial={"template": {"spec": pod}}, **spec)
+    return a_study(trial={"template": {"spec": pod}} | ({"reuse": True} if reuse else {}), **spec)
 
 
 class LocalWorld:
@@ -96,6 +112,7 @@ class LocalWorld:
 
     def clean(self) -> None:
         """Leave no process behind, not even one that has only just been started."""
+        self.runner._starter.close()
         deadline = time.monotonic() + 20
         for folder in (self.directory.root / "attempts").glob("*/*"):
             files = self.directory.attempt(folder.parent.name, int(folder.name))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from adapters.contracts import RunnerContract, StoreContract
-from adapters.local_world import LocalWorld, a_local_study
+from adapters.local_world import PYTHON_BEHAVIOURS, LocalWorld, a_local_study
 from decide.builders import a_study
 from seatrial.adapters.local.layout import StudyDirectory
 from seatrial.adapters.local.memory import MemoryStore, Script, SimulatedClock, SimulatedRunner
@@ -87,5 +87,23 @@ class TestLocalRunner(RunnerContract):
     def small_world(self, tmp_path: Path, ways: tuple[str, ...]):
         study = a_local_study(container={"resources": {"requests": {"cpu": "600m"}}})
         world = LocalWorld(tmp_path, study, machine=Machine(cores=1, memory_bytes=1 << 30), warden_options=ways)
+        yield world
+        world.clean()
+
+
+class TestWarmLocalRunner(RunnerContract):
+    """Trials are forks of a process that is kept ready."""
+
+    @pytest.fixture
+    def world(self, tmp_path: Path):
+        world = LocalWorld(tmp_path, a_local_study("python", "-c", PYTHON_BEHAVIOURS, grace=1.5, reuse=True))
+        yield world
+        world.clean()
+
+    @pytest.fixture
+    def small_world(self, tmp_path: Path):
+        container = {"resources": {"requests": {"cpu": "600m"}}}
+        study = a_local_study("python", "-c", PYTHON_BEHAVIOURS, container=container, reuse=True)
+        world = LocalWorld(tmp_path, study, machine=Machine(cores=1, memory_bytes=1 << 30))
         yield world
         world.clean()

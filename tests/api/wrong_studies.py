@@ -1015,6 +1015,17 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
         ],
     ),
     (
+        "reuse of what is no Python program",
+        {
+            "spec.trial.reuse": True,
+            _CONTAINER + ".command": ["torchrun", "train.py"],
+            _CONTAINER + ".args": ["--lr", "$(HP_lr)"],
+        },
+        [
+            "spec.trial.reuse is true, but the trial runs 'torchrun train.py --lr', and only python script.py, python -m module and python -c text can be reused; remove reuse, or call python directly",
+        ],
+    ),
+    (
         "retry policy with rules that match nothing",
         {
             "spec.trial.retryPolicy": {

@@ -14,6 +14,7 @@ from pydantic import JsonValue
 from seatrial.api import wire
 from seatrial.api.base import GROUP, to_seconds
 from seatrial.api.container_checks import CONTAINER_CHECKS, below
+from seatrial.api.programs import find_python
 from seatrial.api.rules import Check, problem
 from seatrial.api.study import Study
 from seatrial.api.wording import nearest, show, suggest
@@ -174,6 +175,25 @@ def timeout_above_zero(study: Study) -> Iterator[Problem]:
         yield problem("trial.timeout", f"is {show(timeout)}, but must be longer than nothing; raise it or leave it out")
 
 
+def reuse_of_python(study: Study) -> Iterator[Problem]:
+    """Only a Python program can be forked from a process that has its libraries imported."""
+    if not study.spec.trial.reuse:
+        return
+    wanted = study.spec.trial.container
+    for _, container in _containers(study):
+        if wanted is not None and container.get("name") != wanted:
+            continue
+        words = [word for field in ("command", "args") for word in _words(container.get(field))]
+        if container.get("command") and find_python(words) is None:
+            message = f"is true, but the trial runs {show(' '.join(words[:3]))}, and only python script.py, python -m module and python -c text can be reused; remove reuse, or call python directly"
+            yield problem("trial.reuse", message)
+        return
+
+
+def _words(items: JsonValue) -> Iterator[str]:
+    yield from (item for item in (items if isinstance(items, list) else []) if isinstance(item, str))
+
+
 # ---- warnings ----------------------------------------------------------------------------------------------------------------
 
 
@@ -232,6 +252,7 @@ TEMPLATE_CHECKS: tuple[Check, ...] = (
     Check(reads=_TRIAL, find=pod_metadata),
     Check(reads=_TRIAL, find=sound_containers),
     Check(reads=_TRIAL, find=timeout_above_zero),
+    Check(reads=_TRIAL, find=reuse_of_python),
 )
 TEMPLATE_WARNINGS: tuple[Check, ...] = (
     Check(reads=_TRIAL, find=misspelt_container_fields),

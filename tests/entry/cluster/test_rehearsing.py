@@ -132,3 +132,14 @@ def test_a_template_without_the_container_that_trains_is_refused_like_any_other(
     case.judge.wrong = True
 
     assert case.hold(generation(1)) == "PodInvalid: spec.trial.container is x, but there is no such container"
+
+
+def test_a_template_whose_reuse_has_no_effect_is_accepted_with_a_word_about_it():
+    case, study = Case(), generation(1)
+    trial = study.spec.trial.model_copy(update={"reuse": True})
+
+    assert case.hold(study.model_copy(update={"spec": study.spec.model_copy(update={"trial": trial})})) == ""
+    assert case.rehearsal.remark is not None
+    assert case.rehearsal.remark.message == (
+        "the API server takes the Pod of a trial; trial.reuse has no effect on a cluster: every attempt has a Pod of its own"
+    )

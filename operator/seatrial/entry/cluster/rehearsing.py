@@ -73,6 +73,8 @@ class Rehearsal:
             self._accepted, self._refused, self._again_at = generation, None, None
             self._pause = _FIRST_PAUSE_SECONDS
             words = "the API server takes the Pod of a trial"
+            if study.spec.trial.reuse:
+                words += "; trial.reuse has no effect on a cluster: every attempt has a Pod of its own"
             self.remark = Remark(type=CONDITION, status="True", reason="PodAccepted", message=words)
             return ""
         self._again_at = now + timedelta(seconds=self._pause)
