@@ -47,7 +47,8 @@ def run_program(program: Sequence[str], environment: Mapping[str, str], folder: 
     except SystemExit:
         raise
     except BaseException as error:  # noqa: BLE001 - the interpreter's own handling, less our frames
-        sys.excepthook(type(error), error, _without_us(error.__traceback__))
+        error.__traceback__ = _without_us(error.__traceback__)
+        sys.excepthook(type(error), error, error.__traceback__)
         if isinstance(error, KeyboardInterrupt):
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGINT)
@@ -79,8 +80,9 @@ def _run(program: Sequence[str]) -> None:
             exec(compile(text, "<string>", "exec", dont_inherit=True), _main_module(None).__dict__)  # noqa: S102
         case [path, *rest]:
             sys.argv = [path, *rest]
+            whole = os.path.join(os.getcwd(), path.removeprefix("./"))  # noqa: PTH109, PTH118 - as the interpreter does it
             # Its module stays until the end, unlike runpy's: threads and exit handlers still need it.
-            exec(_compile(path), _main_module(path).__dict__)  # noqa: S102
+            exec(_compile(whole), _main_module(whole).__dict__)  # noqa: S102
 
 
 def _compile(path: str) -> CodeType:
