@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from control_plane.access import Access
+from seatrial.adapters.kubernetes.reading import read_json
 
 __all__ = ["STUDIES", "TRIALS", "Answer", "Client"]
 
@@ -62,18 +63,18 @@ class Client:
         Args:
             method: GET, POST, PUT, PATCH or DELETE.
             path: Absolute path of the resource.
-            body: Anything that JSON can hold.
+            body: Anything that JSON can hold, or bytes as they are to be sent.
             kind: Content type; a patch says by it how it is meant.
             query: Parameters of the address.
         """
         address = f"{path}?{urlencode(query)}" if query else path
         headers = {"Content-Type": kind, "Accept": "application/json"}
-        self._connection.request(method, address, None if body is None else json.dumps(body), headers)
+        written = body if body is None or isinstance(body, bytes) else json.dumps(body)
+        self._connection.request(method, address, written, headers)
         answer = self._connection.getresponse()
         content = answer.read()
-        return Answer(
-            code=answer.status, body=json.loads(content) if content[:1] == b"{" else {"message": content.decode()}
-        )
+        body: Any = read_json(content) if content[:1] == b"{" else {"message": content.decode()}
+        return Answer(code=answer.status, body=body)
 
     def create(self, path: str, body: object, **query: str) -> Answer:
         """Create an object as ``kubectl create`` does: unknown and doubled fields are refused."""
