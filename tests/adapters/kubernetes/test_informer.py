@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +16,7 @@ from seatrial.adapters.kubernetes.fake.server import FakeServer
 from seatrial.adapters.kubernetes.faults import NotFound
 from seatrial.adapters.kubernetes.informer import Informer
 from seatrial.adapters.kubernetes.pods import PodRecord, build_pod_record
-from seatrial.adapters.kubernetes.port import PODS, PatchKind, Resource
+from seatrial.adapters.kubernetes.port import PODS, PatchKind, Resource, WatchEvent
 from seatrial.adapters.local.memory import SimulatedClock
 from seatrial.errors import TransientError
 from seatrial.ports import StudyKey
@@ -302,3 +302,27 @@ async def _take(world: World, step: str, index: int) -> None:
                     await asyncio.sleep(0)
     except NotFound:
         pass
+
+
+async def test_what_a_watch_never_told_is_found_after_a_while_all_the_same():
+    world = World()
+
+    async def forgetful(*_: object, **__: object) -> AsyncIterator[WatchEvent]:
+        await asyncio.sleep(0)
+        yield WatchEvent(type="BOOKMARK", object={"metadata": {"resourceVersion": str(world.server.version)}})
+
+    world.client.watch = forgetful
+    world.create(0)
+    async with world:
+        await world.settle()
+        world.create(1)
+        world.server.delete(PODS, "default", "s-0-0")
+        await world.settle()
+        assert world.names() == ["s-0-0"]
+
+        world.clock.advance(1200)
+        for _ in range(100):
+            await asyncio.sleep(0)
+
+    assert world.names() == ["s-1-0"]
+    assert world.cache.relists == 2

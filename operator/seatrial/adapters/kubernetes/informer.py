@@ -1,4 +1,4 @@
-"""A cache of the objects of one kind: list, then watch, and again when the watch says that it lost the thread.
+"""A cache of the objects of one kind: list, then watch, and again when the watch says that it lost the thread, or after a while.
 
 A list replaces everything, so that what vanished unseen vanishes here. What this process itself wrote is visible at once: an
 object is replaced only by a newer one, whichever way it comes. Only a projection of each object is kept.
@@ -30,6 +30,8 @@ _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
 _TOMBSTONES = 4096
 _WATCH_SECONDS = 300
+# What a server, or a proxy before it, never told is found then; of ten thousand objects a list takes a second.
+_RELIST_SECONDS = 1200.0
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -95,6 +97,7 @@ class Informer(Generic[P]):
         self._tombstones: OrderedDict[str, None] = OrderedDict()
         self._synced = asyncio.Event()
         self._version = 0
+        self._listed: datetime | None = None
         self.last_contact: datetime | None = None
         """When the server was last heard of; None before the first list."""
         self.relists = 0
@@ -169,7 +172,7 @@ class Informer(Generic[P]):
         failures = 0
         while True:
             try:
-                if not self._version:
+                if not self._version or self._is_old():
                     await self._list()
                 heard = await self._watch()
                 failures = 0
@@ -192,8 +195,14 @@ class Informer(Generic[P]):
             longest = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2.0 ** min(failures, 10))
             await self._pause(longest * (0.5 + 0.5 * self._chance.random()))
 
+    def _is_old(self) -> bool:
+        """Whether the newest list is so old that another one is due, now that no watch is open."""
+        age = self._clock.now() - (self._listed or self._clock.now())
+        return age.total_seconds() >= _RELIST_SECONDS
+
     async def _list(self) -> None:
         found: dict[tuple[str, str], KubeObject] = {}
+        began = self._clock.now()
         page = await self._client.list(self._resource, self._namespace, selector=self._selector)
         version = page.version
         while True:
@@ -204,7 +213,7 @@ class Informer(Generic[P]):
                 break
             page = await self._client.list(self._resource, self._namespace, selector=self._selector, next=page.next)
         self._replace(found, int(version))
-        self._version = int(version)
+        self._version, self._listed = int(version), began
         self.relists += 1
         self._synced.set()
 

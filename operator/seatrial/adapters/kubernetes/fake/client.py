@@ -83,7 +83,8 @@ class FakeClient:
         self._faults(Moment.BEFORE, "watch", resource, "")
         self._observer(Call(verb="watch", resource=resource.plural, code=200, seconds=0.0))
         seen = told = int(version)
-        news = asyncio.Event()
+        news, loop = asyncio.Event(), asyncio.get_running_loop()
+        ends = loop.time() + timeout_seconds
         self._server.listeners.append(news.set)
         try:
             while True:
@@ -98,7 +99,7 @@ class FakeClient:
                 if told < self._server.version:
                     seen = told = self._server.version
                     yield WatchEvent(type="BOOKMARK", object={"metadata": {"resourceVersion": str(seen)}})
-                if seen == self._server.version and not await _heard(news, timeout_seconds):
+                if seen == self._server.version and not await _heard(news, ends - loop.time()):
                     return
         finally:
             self._server.listeners.remove(news.set)

@@ -16,7 +16,7 @@ from seatrial.api.trial import Trial
 from seatrial.decide.attempts import Attempt, Report
 from seatrial.decide.curves import CurveBuilder, Curves
 
-__all__ = ["FakeKubelet"]
+__all__ = ["FakeKubelet", "write_report"]
 
 _NODE = "node-0"
 
@@ -286,7 +286,7 @@ def _message(play: _Play, code: int, end: datetime) -> str:
     """Return the termination message that the container leaves."""
     script = play.script
     if script.report is not None and not play.cut_short():
-        return _write_report(script.report)
+        return write_report(script.report)
     if not script.sdk or code == 137:
         return ""
     finals: dict[str, dict[str, object]] = {}
@@ -300,11 +300,20 @@ def _message(play: _Play, code: int, end: datetime) -> str:
     return json.dumps(message)
 
 
-def _write_report(report: Report) -> str:
-    finals = {final.name: {"last": final.last} for final in report.metrics}
-    message: dict[str, object] = {"v": 1, "metrics": finals, "message": report.message}
-    if report.status is not None:
-        message["status"] = report.status.value
-    if report.step is not None:
-        message["step"] = report.step
-    return json.dumps(message)
+def write_report(report: Report) -> str:
+    """Return a report as the termination message that says it."""
+    message: dict[str, object] = {
+        "v": 1,
+        "status": report.status.value if report.status is not None else None,
+        "reason": report.reason or None,
+        "step": report.step,
+        "metrics": {final.name: {"last": final.last} for final in report.metrics},
+        "message": report.message,
+        "stepsTrained": report.steps_trained,
+    }
+    if report.curve:
+        message["curve"] = {"points": [list(point) for point in report.curve]}
+    if report.checkpoint is not None:
+        saved = report.checkpoint
+        message["checkpoint"] = {"step": saved.step, "digest": saved.digest, "path": saved.path}
+    return json.dumps({key: value for key, value in message.items() if value is not None})
