@@ -218,6 +218,27 @@ PROGRAMS = {
         threading.Thread(target=thread).start()
         print("main", flush=True)
     """,
+    "a file that is never closed": "f = open('left', 'w'); f.write('x' * 100); g = [f]; print('x')",
+    "things with last words": """
+        import beside
+        words = "gone"
+        class A:
+            def __init__(self): self.me = self
+            def __del__(self): print("A", words)
+        a = A()
+        b = beside.B()
+        raise ValueError("no")
+    """,
+    "an exit handler that fails": """
+        import atexit
+        class Last:
+            def __repr__(self): return "last"
+            def __call__(self): raise ValueError("no")
+        atexit.register(Last())
+    """,
+    "a daemon": "import threading, time; threading.Thread(target=time.sleep, args=(1000,), daemon=True).start(); print('x')",
+    "an interrupt": "print('x'); raise KeyboardInterrupt",
+    "a negative code": "raise SystemExit(-1)",
     "its own hook": "import sys; sys.excepthook = lambda k, e, t: print('hook', e); raise ValueError('no')",
     "a pool of processes": """
         import multiprocessing
@@ -233,10 +254,15 @@ PROGRAMS = {
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_a_fork_does_what_the_interpreter_does(make: Callable[..., AWorker], name: str) -> None:
+def test_a_fork_does_what_the_interpreter_does(make: Callable[..., AWorker], tmp_path: Path, name: str) -> None:
+    (tmp_path / "beside.py").write_text("class B:\n    def __del__(self): print('B')\n")
+    left = tmp_path / "left"
     worker = make(script=PROGRAMS[name])
 
-    assert worker.run("a", "--epochs", "3", HP_lr="0.1") == worker.run_cold("--epochs", "3", HP_lr="0.1")
+    warm = worker.run("a", "--epochs", "3", HP_lr="0.1")
+    written = left.read_text() if left.exists() else ""
+    assert warm == worker.run_cold("--epochs", "3", HP_lr="0.1")
+    assert written == (left.read_text() if left.exists() else "")
 
 
 @pytest.mark.parametrize(
@@ -410,6 +436,7 @@ def test_the_lock_of_an_attempt_is_its_own(make: Callable[..., AWorker]) -> None
                 return True
         return False
 
+    until(lambda: (first / "pid").exists() and (first / "pid").read_text())
     os.killpg(int((first / "pid").read_text()), signal.SIGKILL)
     until(lambda: not is_locked(first))
 

@@ -67,9 +67,9 @@ def load_modules(wanted: Sequence[Wanted]) -> list[str]:
 def list_imported(before: Container[str]) -> list[str]:
     """Return the installed modules that are imported by now and not in *before*, in their order."""
     found = []
-    for name, module in list(sys.modules.items()):
-        spec = getattr(module, "__spec__", None)
-        if name not in before and isinstance(spec, ModuleSpec) and spec.name == name and _is_installed(spec):
+    for name in [name for name in sys.modules if name not in before]:
+        spec = getattr(sys.modules[name], "__spec__", None)
+        if isinstance(spec, ModuleSpec) and spec.name == name and _is_installed(spec):
             found.append(name)
     return found
 

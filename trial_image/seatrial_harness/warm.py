@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from seatrial_harness.imports import Wanted, find_imports, list_imported, load_modules
-from seatrial_harness.program import run_program, start_folder
+from seatrial_harness.program import end_process, run_program, start_folder
 
 __all__ = ["Child", "Order", "Worker", "main"]
 
@@ -88,9 +88,11 @@ def main() -> None:
     known = frozenset(sys.modules)
     try:
         run_program(child.order.program, child.order.environment, child.order.folder)
-    finally:
+    except SystemExit as end:
+        installed = list_imported(known)
         with contextlib.suppress(OSError):
-            os.write(child.tells, "\n".join(list_imported(known)).encode())
+            os.write(child.tells, "\n".join(installed).encode())
+        end_process(end, ["__main__", *(sys.modules.keys() - known - {*installed})])
 
 
 def _load(channel: socket.socket, wanted: Sequence[Wanted]) -> bool:
