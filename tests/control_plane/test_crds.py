@@ -179,8 +179,9 @@ def test_kubectl_get_shows_trials_in_columns(
 ) -> None:
     running = {"type": "Succeeded", "status": "Unknown", "reason": "Running", "message": "runs on node-1"}
     running["lastTransitionTime"] = "2026-01-01T00:00:00Z"
-    seen = {"values": [0.9644], "step": 11}
+    seen = {"values": [0.96441234567], "step": 11}
     status = {"conditions": [running], "progress": "11/27", "observation": seen, "parameters": "lr=0.0031 hidden=211"}
+    status["objectiveValue"] = "0.9644"
     assert api.merge(f"{trial}/status", {"status": status}).is_accepted
 
     narrow = control_plane.kubectl("get", "trials", "-n", namespace).stdout.splitlines()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,30 @@ def test_a_container_that_cannot_be_created_is_tried_from_the_edited_template(cl
     trial = cluster.trials()[0]
     assert "InvalidImageName" in json.dumps(trial["status"]["attempts"])
     assert trial["status"]["retryTime"] > trial["metadata"]["creationTimestamp"]
+
+
+def test_a_container_that_never_begins_is_given_up_and_tried_from_the_edited_template(cluster: Cluster) -> None:
+    cluster.running = True
+    template = {"spec": {"containers": [{"name": "main", "image": "trainer"}]}}
+    cluster.kubelet.left_alone = {"s-0-0"}
+    # A Pod younger than ten seconds is not said to wait at all.
+    cluster.apply(budget={"maxTrials": 1}, trial={"template": template, "startTimeout": "11s"})
+    with cluster.operator():
+        wait_until(lambda: "s-0-0" in cluster.kubelet.seen, what="the first attempt")
+        waiting = {"waiting": {"reason": "ContainerCreating"}}
+        status = {"name": "main", "image": "x", "imageID": "", "ready": False, "restartCount": 0, "state": waiting}
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": now}
+        body = {"phase": "Pending", "containerStatuses": [status], "conditions": [scheduled]}
+        path = f"/api/v1/namespaces/{cluster.namespace}/pods/s-0-0/status"
+        assert cluster.api.merge(path, {"status": body}).is_accepted
+        waits = cluster.wait("Waiting")
+        wait_until(lambda: _attempts(cluster) == ["StartTimeout"], what="the end of the attempt")
+
+    assert "ContainerCreating" in waits["message"]
+    trial = cluster.trials()[0]["status"]
+    assert "did not begin within trial.startTimeout (11s)" in trial["attempts"][0]["message"]
+    assert trial["attempts"][0]["infrastructure"] is True
 
 
 def _attempts(cluster: Cluster) -> list[str]:

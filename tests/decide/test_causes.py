@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -292,8 +293,10 @@ def stuck(reason: str, seconds: float) -> Attempt:
         ("CreateContainerConfigError", 600, True),
         ("InvalidImageName", 0, True),
         ("ErrImageNeverPull", 0, True),
-        ("ContainerCreating", 10_000, False),
         ("Insufficient", 10_000, False),
+        ("SchedulingGated", 10_000, False),
+        ("Unschedulable", 10_000, False),
+        ("Pending", 10_000, False),
         ("PodSecurity", 10_000, False),
     ],
 )
@@ -305,6 +308,48 @@ def test_a_container_that_cannot_be_created_is_given_up_in_time(reason, seconds,
     stops = [action for action in plan.actions if isinstance(action, StopAttempt)]
     assert [stop.reason for stop in stops] == (["CannotStart"] if ends else [])
     assert plan.wake_after_seconds == (1 if seconds == 599 else None)
+
+
+@pytest.mark.parametrize("reason", ["ContainerCreating", "PodInitializing"])
+@pytest.mark.parametrize(
+    ("limit", "seconds", "left"),
+    [("30m", 1799, 1), ("30m", 1800, None), ("2h", 7199, 1), ("2h", 7200, None), ("10s", 10, None)],
+)
+def test_a_container_that_does_not_begin_is_given_up_at_the_limit_of_the_study(reason, limit, seconds, left):
+    study = with_retries(startTimeout=limit)
+    live = replace(stuck(reason, seconds), message="its node prepares it")
+    trial = a_trial(0, reason=TrialReason.PENDING, live=live)
+
+    plan = plan_study(a_snapshot(trial, study=study))
+
+    stops = [action for action in plan.actions if isinstance(action, StopAttempt)]
+    words = f"its container did not begin within trial.startTimeout ({limit}): {reason}: its node prepares it"
+    assert [(stop.reason, stop.message) for stop in stops] == ([] if left else [("StartTimeout", words)])
+    assert plan.wake_after_seconds == left
+
+
+def test_what_a_node_calls_an_error_is_not_waited_for_longer_than_for_any_start():
+    live = stuck("ImagePullBackOff", 60)
+
+    plan = plan_study(a_snapshot(a_trial(0, live=live), study=with_retries(startTimeout="1m")))
+
+    assert [action.reason for action in plan.actions if isinstance(action, StopAttempt)] == ["CannotStart"]
+
+
+def test_a_container_that_did_not_begin_counts_as_a_start_in_vain_and_is_told_as_what_it_was():
+    stopped = {"stop": StopReason.START_TIMEOUT, "stop_message": "no volume"}
+
+    first = settle_vanished(running(0, **stopped))
+    last = settle_vanished(running(0, **stopped, starts_in_vain=CANNOT_START_LIMIT - 1))
+
+    assert isinstance(first, RequeueTrial)
+    assert (first.reason, first.infrastructure) == ("StartTimeout", True)
+    assert isinstance(last, FinishTrial)
+    assert (last.outcome, last.reason) == (TrialReason.FAILED, "StartTimeout")
+
+
+def test_the_default_limit_of_a_start_is_half_an_hour():
+    assert a_study().spec.trial.start_timeout == "30m"
 
 
 def test_an_attempt_that_waits_for_a_place_does_not_lose_its_patience():

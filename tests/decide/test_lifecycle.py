@@ -297,3 +297,26 @@ def test_an_attempt_of_a_higher_number_than_the_record_is_taken_for_what_it_is()
         ).attempt
         == 2
     )
+
+
+@pytest.mark.parametrize(
+    ("reported", "words"), [(0.123456789, "0.1235"), (math.nan, "NaN"), (None, "")], ids=["number", "NaN", "nothing"]
+)
+def test_a_trial_shows_its_objective_in_four_digits_and_keeps_the_whole_number(reported, words):
+    report = None if reported is None else a_report(loss=reported)
+
+    status = finished(Seen(attempt=an_attempt(4, Phase.EXITED, report=report)))
+
+    assert status.objective_value == words
+    if words == "0.1235":
+        assert status.observation.values == [0.123456789]
+
+
+def test_a_repeat_shows_the_objective_of_the_other():
+    original = with_status(a_record(), finished(Seen(attempt=an_attempt(4, Phase.EXITED), curves=curves(0.5))))
+
+    status = status_reused(
+        a_record(index=5, reuse_of="s-4"), original, finish(TrialReason.REUSED, message="same as s-4"), LATER
+    )
+
+    assert status.objective_value == "0.5"

@@ -112,7 +112,7 @@ def test_every_state_is_counted():
 
 def test_what_people_read_is_short():
     found = status(done(0, 1 / 3), running(1))
-    assert (found.progress, found.best_value, found.state) == ("1/10", "0.333333", "Running")
+    assert (found.progress, found.best_value, found.state) == ("1/10", "0.3333", "Running")
 
     wait = StudyState(reason=StudyReason.WAITING, message="2 trials wait: " + "no GPU " * 60)
     found = status(state=wait, study=a_study(budget={"parallelTrials": 2}))

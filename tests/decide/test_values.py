@@ -3,12 +3,21 @@
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from decide.builders import a_study
 from seatrial.api.study import Constraint, Objective
 from seatrial.decide.attempts import FinalMetric, Report
 from seatrial.decide.curves import CurveBuilder
-from seatrial.decide.values import parse_number, read_finals, read_objective, read_violations, write_number
+from seatrial.decide.values import (
+    describe_value,
+    parse_number,
+    read_finals,
+    read_objective,
+    read_violations,
+    write_number,
+)
 
 NAN, INF = math.nan, math.inf
 
@@ -104,3 +113,33 @@ def test_numbers_survive_the_wire(value):
 
 def test_a_study_without_constraints_violates_nothing():
     assert read_violations(a_study().spec.constraints, {}) == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (0.9644444444, "0.9644"),
+        (0.25, "0.25"),
+        (1 / 3, "0.3333"),
+        (0.99999, "1"),
+        (-0.0, "0"),
+        (97.0, "97"),
+        (123456.0, "123456"),
+        (12345.678, "12346"),
+        (-12345.678, "-12346"),
+        (1.23456789e-7, "1.235e-07"),
+        (1.23456789e12, "1.235e+12"),
+        (NAN, "NaN"),
+        (-INF, "-Infinity"),
+    ],
+)
+def test_a_value_for_a_column_has_four_digits(value, words):
+    assert describe_value(value) == words
+
+
+@given(st.floats(-1e300, 1e300))
+def test_a_value_for_a_column_fits_and_tells_no_more_than_half_a_thousandth_wrong(value):
+    words = describe_value(value)
+
+    assert len(words) <= 32
+    assert float(words) == pytest.approx(value, rel=5.01e-4, nan_ok=True)

@@ -1,5 +1,6 @@
 """Whole studies on the simulated clock."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -9,8 +10,8 @@ from hypothesis import strategies as st
 from decide.builders import a_study
 from reconcile.simulation import Fuse, World, rough, trained
 from seatrial.adapters.local.memory import Script
-from seatrial.api.conditions import StudyReason, TrialReason
-from seatrial.api.trial import reason_of
+from seatrial.api.conditions import StudyReason, TrialReason, find_condition
+from seatrial.api.trial import Trial, reason_of
 from seatrial.decide.actions import PassRung, StopAttempt
 
 
@@ -265,3 +266,47 @@ def test_rough_studies_with_a_crash_keep_every_invariant_and_come_to_rest(seed, 
     assert world.state().terminal
     assert all(reason_of(trial).terminal for trial in world.records())
     assert not world.runner._plays
+
+
+def test_a_container_that_never_begins_costs_three_attempts_and_no_other_trial():
+    def script(trial: Trial, number: int) -> Script:
+        stuck = "ContainerCreating" if trial.spec.index == 1 else ""
+        return replace(trained(trial, number), stuck=stuck)
+
+    world = World(a_study(budget={"maxTrials": 4, "parallelTrials": 2, "maxFailedTrials": 3}), script).run()
+
+    states = [reason_of(trial).value for trial in world.records()]
+    doomed = world.records()[1].status
+    assert states == ["Completed", "Failed", "Completed", "Completed"]
+    assert [past.reason for past in doomed.attempts] == ["StartTimeout", "StartTimeout"]
+    assert all(past.infrastructure for past in doomed.attempts)
+    words = "StartTimeout: its container did not begin within trial.startTimeout (30m): ContainerCreating: its node prepares it; given up after 3 such attempts"
+    assert find_condition(doomed.conditions, "Succeeded").message == words
+    assert world.runner.trained.count(("s-1", 1)) == 0
+    # Three times half an hour, and two pauses between.
+    assert 3 * 1800 < (world.clock.now() - world.began).total_seconds() < 3 * 1800 + 200
+
+
+def test_a_container_that_begins_after_the_first_attempt_was_given_up_trains_as_ever():
+    def script(trial: Trial, number: int) -> Script:
+        return replace(trained(trial, number), stuck="" if number else "PodInitializing")
+
+    study = a_study(budget={"maxTrials": 1}, trial={**a_study().spec.trial.to_wire(), "startTimeout": "2m"})
+    world = World(study, script).run()
+
+    (trial,) = world.records()
+    assert reason_of(trial).value == "Completed"
+    assert [past.reason for past in trial.status.attempts] == ["StartTimeout"]
+
+
+def test_waiting_for_a_place_is_never_limited():
+    study = a_study(
+        budget={"maxTrials": 2, "parallelTrials": 2}, trial={**a_study().spec.trial.to_wire(), "startTimeout": "1s"}
+    )
+
+    def script(trial: Trial, number: int) -> Script:
+        return replace(trained(trial, number), duration_seconds=7200)
+
+    world = World(study, script, capacity=1).run(passes=6000)
+
+    assert [trial.status.attempts for trial in world.records()] == [[], []]

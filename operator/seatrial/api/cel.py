@@ -185,7 +185,7 @@ STUDY_RULES: Mapping[str, Sequence[Rule]] = {
         ),
     ),
     "spec.budget": (_some_time("maxDuration"),),
-    "spec.trial": (_some_time("timeout"),),
+    "spec.trial": (_some_time("timeout"), _some_time("startTimeout")),
     "spec.trial.retryPolicy.rules[]": (
         Rule(
             rule="has(self.onExitCodes) || (has(self.onMessage) && size(self.onMessage) > 0)",

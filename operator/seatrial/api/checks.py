@@ -223,12 +223,16 @@ def stopping_by_first_objective(study: Study) -> Iterator[Problem]:
 
 def duration_of_use(study: Study) -> Iterator[Problem]:
     """A limit of time is neither nothing nor beyond a calendar."""
-    durations = {"budget.maxDuration": study.spec.budget.max_duration, "trial.timeout": study.spec.trial.timeout}
+    durations = {
+        "budget.maxDuration": study.spec.budget.max_duration,
+        "trial.timeout": study.spec.trial.timeout,
+        "trial.startTimeout": study.spec.trial.start_timeout,
+    }
     for path, duration in durations.items():
         if duration is None:
             continue
         seconds = to_seconds(duration)
-        if seconds == 0 and path.startswith("budget"):
+        if seconds == 0 and path != "trial.timeout":
             yield problem(path, f"is {show(duration)}, but must be longer than nothing; raise it or leave it out")
         elif seconds > _LONGEST_SECONDS:
             yield problem(path, f"is {show(duration)}, but must be at most 3650d; lower it or leave it out")

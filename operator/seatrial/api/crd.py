@@ -38,7 +38,7 @@ _STUDY_COLUMNS = (
     _column("Algorithm", ".spec.algorithm.name", description="Algorithm that suggests the trials."),
     _column("Trials", ".status.progress", description="Ended trials of maxTrials."),
     _column("Running", ".status.trials.running", kind="integer", description="Trials that run."),
-    _column("Best", ".status.bestValue", description="First objective of the winner so far."),
+    _column("Best", ".status.bestValue", description="First objective of the winner so far, in four digits."),
     _column("State", ".status.state", description="What goes on, or what holds it up."),
     _AGE,
     _column("Failed", ".status.trials.failed", kind="integer", priority=1, description="Trials that failed."),
@@ -47,7 +47,7 @@ _STUDY_COLUMNS = (
 _TRIAL_COLUMNS = (
     _column("State", f"{_SUCCEEDED}.reason", description="State in one word."),
     _column("Step", ".status.progress", description="Last step of the steps of a full training."),
-    _column("Objective", ".status.observation.values[0]", description="First objective."),
+    _column("Objective", ".status.objectiveValue", description="First objective, in four digits."),
     _column("Parameters", ".status.parameters", description="The assignment."),
     _AGE,
     _column("Attempt", ".status.attempt", kind="integer", priority=1, description="Number of the attempt."),

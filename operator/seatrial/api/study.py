@@ -123,6 +123,10 @@ class TrialTemplate(Wire):
     timeout: Duration | None = Field(
         default=None, description="A trial that runs longer fails with the reason Timeout."
     )
+    start_timeout: Duration = Field(
+        default="30m",
+        description="How long a Pod that has a place may wait for its container to begin: images that are pulled, volumes, ConfigMaps and Secrets that are missing. Then the attempt ends, and the next one is made of the template as it is by then; three in a row fail the trial. Waiting for a place (a GPU, a quota, Kueue) and init containers that run are never limited. Without effect on a laptop.",
+    )
     retries: int = Field(
         default=0,
         ge=0,
@@ -290,7 +294,7 @@ class StudyStatus(Wire):
     best_value: str = Field(
         default="",
         max_length=32,
-        description="First objective of the winner so far in at most six digits, for people: 0.9821.",
+        description="First objective of the winner so far in four digits, for people: 0.9821. The whole number is in best.values.",
     )
     state: str = Field(
         default="",

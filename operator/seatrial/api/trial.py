@@ -189,6 +189,11 @@ class TrialStatus(Wire):
     progress: str = Field(
         default="", max_length=32, description="Last step of the steps of a full training, for people: 11/27."
     )
+    objective_value: str = Field(
+        default="",
+        max_length=32,
+        description="First objective in four digits, for people: 0.9644. The whole number is in observation.values.",
+    )
     parameters: str = Field(default="", max_length=1024, description="The assignment in one line, for people.")
 
 

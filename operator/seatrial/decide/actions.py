@@ -48,6 +48,7 @@ class StopReason(StrEnum):
     SUSPENDED = "Suspended"
     INTERRUPTED = "Interrupted"
     CANNOT_START = "CannotStart"
+    START_TIMEOUT = "StartTimeout"
 
     @property
     def outcome(self) -> TrialReason | None:
@@ -59,7 +60,10 @@ class StopReason(StrEnum):
                 return TrialReason.FAILED
             case StopReason.STUDY_COMPLETE:
                 return TrialReason.CANCELLED
-            case StopReason.SUSPENDED | StopReason.INTERRUPTED | StopReason.CANNOT_START:
+            case StopReason.SUSPENDED | StopReason.INTERRUPTED:
+                return None
+            case StopReason.CANNOT_START | StopReason.START_TIMEOUT:
+                # Some attempts later it does end, as what they say it is.
                 return None
             case _:
                 return TrialReason.STOPPED

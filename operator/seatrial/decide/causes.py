@@ -31,7 +31,7 @@ LOSSES = 20
 Arbitrary: enough for a bad day, not for ever."""
 
 CANNOT_START_LIMIT = 3
-"""How many attempts in a row may wait in vain for their container to be created."""
+"""How many attempts in a row may wait in vain for their container to be created or to begin."""
 
 
 class Cause(StrEnum):
@@ -50,6 +50,7 @@ class Cause(StrEnum):
     RETRIED_BY_RULE = "RetriedByRule"
     UNREACHABLE = "CheckpointsUnreachable"
     CANNOT_START = "CannotStart"
+    START_TIMEOUT = "StartTimeout"
     UNWANTED = "PodRefused"
     NO_ROOM = "Insufficient"
     LAID_DOWN = "Suspended"
@@ -245,6 +246,15 @@ TREATMENTS: Mapping[Cause, Treatment] = {
         backoff=Backoff(base_seconds=30.0),
         advice="correct the image, its pull secret, or the ConfigMap or Secret that the container names; the next attempt uses the edited template",
     ),
+    Cause.START_TIMEOUT: Treatment(
+        what="its container did not begin within trial.startTimeout",
+        signs=("StartTimeout", "ContainerCreating", "PodInitializing"),
+        fault=Fault.SPECIFICATION,
+        counts=Counts.STARTS,
+        limit=CANNOT_START_LIMIT,
+        backoff=Backoff(base_seconds=30.0),
+        advice="kubectl describe its Pod: a ConfigMap, a Secret or a volume is missing, or an image is large; create it, correct the template, or raise trial.startTimeout",
+    ),
     Cause.UNWANTED: Treatment(
         what="the API server does not take its Pod",
         signs=("PodForbidden", "PodSecurity", "PodInvalid"),
@@ -319,6 +329,11 @@ TREATMENTS: Mapping[Cause, Treatment] = {
 """What follows from each cause."""
 
 _HOPELESS = frozenset({"InvalidImageName", "ErrImageNeverPull"})
+_CERTAIN = frozenset(
+    {Cause.TIMEOUT, Cause.INIT_FAILED, Cause.STORAGE, Cause.CANNOT_START, Cause.UNWANTED, Cause.NO_ROOM}
+)
+"""What no word of the trial itself outweighs."""
+
 _START_SECONDS = 600.0
 """A registry or a Secret may be late; ten minutes are what the kubelet's own back-off takes to try eight times."""
 
@@ -343,7 +358,7 @@ def find_cause(attempt: Attempt) -> Cause:
         return Cause.INFEASIBLE
     if said is ReportStatus.DIVERGED:
         return Cause.DIVERGED
-    if named in {Cause.TIMEOUT, Cause.INIT_FAILED, Cause.STORAGE, Cause.CANNOT_START, Cause.UNWANTED, Cause.NO_ROOM}:
+    if named in _CERTAIN or (named is Cause.START_TIMEOUT and attempt.phase is Phase.WAITING):
         return named
     if attempt.report is not None and attempt.report.reason in _BY_REASON:
         return _BY_REASON[attempt.report.reason]
@@ -352,9 +367,18 @@ def find_cause(attempt: Attempt) -> Cause:
     return Cause.EXIT
 
 
-def start_deadline(attempt: Attempt) -> float | None:
-    """Return how many seconds a waiting attempt may wait for its container, None for one that may wait for ever."""
-    if find_cause(attempt) is not Cause.CANNOT_START:
-        return None
-    # These the kubelet itself does not try again.
-    return 0.0 if attempt.reason in _HOPELESS else _START_SECONDS
+def start_deadline(attempt: Attempt, start_seconds: float) -> float | None:
+    """Return how many seconds a waiting attempt may wait for its container, None for one that may wait for ever.
+
+    Args:
+        attempt: Why it waits.
+        start_seconds: ``trial.startTimeout``. What its node calls an error is not waited for that long.
+    """
+    match find_cause(attempt):
+        case Cause.START_TIMEOUT:
+            return start_seconds
+        case Cause.CANNOT_START:
+            # These the kubelet itself does not try again.
+            return 0.0 if attempt.reason in _HOPELESS else min(_START_SECONDS, start_seconds)
+        case _:
+            return None

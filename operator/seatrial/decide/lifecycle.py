@@ -38,7 +38,7 @@ from seatrial.decide.attempts import Attempt, FinalMetric, Report
 from seatrial.decide.curves import Curve, CurveBuilder, Curves
 from seatrial.decide.snapshot import RESUMABLE, WANTED, format_time
 from seatrial.decide.suggest import Proposal
-from seatrial.decide.values import read_finals, read_values, write_number
+from seatrial.decide.values import describe_value, parse_number, read_finals, read_values, write_number
 
 __all__ = [
     "LABEL_STUDY",
@@ -184,7 +184,7 @@ def status_paused(
     status = _closed(trial, action, seen, now, infrastructure=True)
     observation = build_observation(spec, seen, rungs) or status.observation
     status = status.model_copy(
-        update={"observation": observation, "retry_time": None, "progress": _progress(spec, observation)}
+        update={"observation": observation, "retry_time": None, **_for_people(spec, observation)}
     )
     reached = observation.step if observation and observation.step is not None else action.rung
     return _summarised(_with_resumable(status, reached, now), TrialReason.PAUSED, action.message, now)
@@ -289,7 +289,7 @@ def status_finished(
             "observation": observation,
             "checkpoint": _checkpoint(seen.attempt) or status.checkpoint,
             "completion_time": format_time(finished or now),
-            "progress": _progress(spec, observation),
+            **_for_people(spec, observation),
         }
     )
     reason = "" if action.reason == action.outcome.value else f"{action.reason}: "
@@ -304,6 +304,7 @@ def status_reused(trial: Trial, original: Trial, action: FinishTrial, now: datet
             "checkpoint": original.status.checkpoint,
             "completion_time": format_time(now),
             "progress": original.status.progress,
+            "objective_value": original.status.objective_value,
         }
     )
     return _summarised(status, action.outcome, action.message, now)
@@ -379,6 +380,15 @@ def _summary(name: str, last: float, curve: Curve | None, told: FinalMetric | No
 
 def _is_metric_name(name: str) -> bool:
     return len(name) <= _METRIC_NAME_LIMIT and _METRIC_NAME.fullmatch(name) is not None
+
+
+def _for_people(spec: StudySpec, observation: Observation | None) -> dict[str, str]:
+    """Return the fields of a status that only repeat the observation, for columns."""
+    values = observation.values if observation else []
+    return {
+        "progress": _progress(spec, observation),
+        "objective_value": describe_value(parse_number(values[0])) if values else "",
+    }
 
 
 def _progress(spec: StudySpec, observation: Observation | None) -> str:

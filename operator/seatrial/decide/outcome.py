@@ -221,15 +221,15 @@ def _after_stop(trial: TrialSnapshot, attempt: Attempt, stop: StopReason, spec: 
 
 
 def _lay_down(trial: TrialSnapshot, stop: StopReason) -> FinishTrial | RequeueTrial:
-    """Let a trial go on later that was stopped for that; one whose container cannot be created is given up some time."""
-    if stop is not StopReason.CANNOT_START:
+    """Let a trial go on later that was stopped for that; one whose container does not begin is given up some time."""
+    if stop not in {StopReason.CANNOT_START, StopReason.START_TIMEOUT}:
         return _requeue(trial, stop.value, trial.stop_message, infrastructure=True)
     earlier = trial.starts_in_vain
     if earlier + 1 >= CANNOT_START_LIMIT:
         words = f"{trial.stop_message}; given up after {earlier + 1} such attempts"
         return _finish(trial, TrialReason.FAILED, stop.value, words)
     # The first one has waited for long enough already.
-    delay = _delay(trial, Cause.CANNOT_START, earlier + 1)
+    delay = _delay(trial, Cause(stop.value), earlier + 1)
     return _requeue(trial, stop.value, trial.stop_message, infrastructure=True, delay_seconds=delay)
 
 

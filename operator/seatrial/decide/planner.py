@@ -28,7 +28,7 @@ from seatrial.decide.actions import (
 )
 from seatrial.decide.attempts import Attempt, Phase
 from seatrial.decide.budget import Verdict, gpu_seconds, judge_budget
-from seatrial.decide.causes import TREATMENTS, Cause, start_deadline
+from seatrial.decide.causes import TREATMENTS, Cause, find_cause, start_deadline
 from seatrial.decide.fidelity import next_rung
 from seatrial.decide.outcome import Settlement, settle, settle_vanished
 from seatrial.decide.population import find_stragglers, next_straggler_seconds, room
@@ -230,8 +230,7 @@ def _stop_hopeless(draft: _Draft, standings: Standings | None) -> None:
         if live is None or trial.stop is not None:
             continue
         if (left := _seconds_to_start(study, live)) is not None and left <= 0:
-            words = f"{TREATMENTS[Cause.CANNOT_START].what}: {live.reason}: {live.message}"
-            _stop(draft, trial, StopReason.CANNOT_START, words)
+            _stop(draft, trial, *_late_start(study, live))
         if live.phase is not Phase.RUNNING:
             continue
         if message := _overtime(study, trial):
@@ -249,6 +248,13 @@ def _stop_hopeless(draft: _Draft, standings: Standings | None) -> None:
         elif rule is not None and trial.curve.points and not _has_trained(study, trial):
             cohort = cohort or Cohort(study.trials, sign=study.signs[0], standings=standings)
             _apply_rule(draft, rule, trial, cohort)
+
+
+def _late_start(study: StudySnapshot, live: Attempt) -> tuple[StopReason, str]:
+    """Return why an attempt whose container has not begun is given up."""
+    cause = find_cause(live)
+    limit = f" ({study.spec.trial.start_timeout})" if cause is Cause.START_TIMEOUT else ""
+    return StopReason(cause.value), f"{TREATMENTS[cause].what}{limit}: {live.reason}: {live.message}"
 
 
 def _has_trained(study: StudySnapshot, trial: TrialSnapshot) -> bool:
@@ -457,8 +463,8 @@ def _next_deadline(draft: _Draft) -> float | None:
 
 
 def _seconds_to_start(study: StudySnapshot, live: Attempt) -> float | None:
-    """Return for how long an attempt whose container cannot be created may go on trying; None for any other one."""
+    """Return for how long an attempt may go on waiting for its container; None for one that may wait for ever."""
     if live.phase is not Phase.WAITING or live.waits_since is None:
         return None
-    seconds = start_deadline(live)
+    seconds = start_deadline(live, study.limits.start_seconds)
     return None if seconds is None else seconds - (study.now - live.waits_since).total_seconds()

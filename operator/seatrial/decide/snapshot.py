@@ -42,6 +42,8 @@ RESUMABLE = "Resumable"
 PAUSED = "Paused"
 """Reason of the end of an attempt that came to the rung until which it was to train."""
 
+_IN_VAIN = frozenset({StopReason.CANNOT_START.value, StopReason.START_TIMEOUT.value})
+
 WANTED = frozenset({StopReason.SUSPENDED.value, StopReason.INTERRUPTED.value, PAUSED})
 """Reasons of ends that were asked for: they are neither failures nor losses."""
 
@@ -70,7 +72,7 @@ class TrialSnapshot:
         curve: The first objective by step, minimised.
         failures: Earlier attempts that ended by the trial's own fault.
         losses: Earlier attempts in a row that ended without its fault, since one got further than all before it.
-        starts_in_vain: Earlier attempts in a row whose container could not be created.
+        starts_in_vain: Earlier attempts in a row whose container could not be created or did not begin in time.
         node_faults: Nodes of earlier attempts that a rule with action: excludeNode matched.
         excluded: Nodes on which no trial of the study is to be placed again.
         not_before: Its next attempt starts no earlier than this; None for at once.
@@ -192,6 +194,7 @@ class Limits:
     max_gpu_seconds: float | None
     target: float | None
     timeout_seconds: float | None
+    start_seconds: float
     retries: int
 
 
@@ -279,6 +282,7 @@ def build_limits(spec: StudySpec) -> Limits:
         max_gpu_seconds=budget.max_gpu_hours * 3600 if budget.max_gpu_hours else None,
         target=None if first.target is None or len(spec.objectives) > 1 else minimised(first, first.target),
         timeout_seconds=to_seconds(spec.trial.timeout) if spec.trial.timeout else None,
+        start_seconds=to_seconds(spec.trial.start_timeout),
         retries=spec.trial.retries,
     )
 
@@ -455,7 +459,7 @@ def _count_starts_in_vain(attempts: Sequence[AttemptRecord]) -> int:
     count = 0
     for past in attempts:
         if past.reason not in WANTED:
-            count = count + 1 if past.reason == StopReason.CANNOT_START.value else 0
+            count = count + 1 if past.reason in _IN_VAIN else 0
     return count
 
 

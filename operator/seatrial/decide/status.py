@@ -11,6 +11,7 @@ from seatrial.api.trial import Trial
 from seatrial.decide.actions import StudyState, shorten
 from seatrial.decide.budget import gpu_seconds
 from seatrial.decide.snapshot import RESUMABLE, StudySnapshot, TrialSnapshot, format_time
+from seatrial.decide.values import describe_value
 from seatrial.search.pareto import pareto_front
 
 __all__ = ["Remark", "best_so_far", "build_status", "count_trials", "front"]
@@ -123,7 +124,7 @@ def build_status(
         steps_trained=sum(trial.steps_trained for trial in snapshot.trials),
         gpu_hours=round(gpu_seconds(snapshot) / 3600, 6),
         progress=_progress(snapshot),
-        best_value=f"{snapshot.signs[0] * winner.values[0] + 0.0:.6g}"
+        best_value=describe_value(snapshot.signs[0] * winner.values[0])
         if winner and winner.values[0] is not None
         else "",
         state=_state(state),

@@ -8,6 +8,7 @@ from seatrial.decide.attempts import FinalMetric, Report
 from seatrial.decide.curves import Curve, Curves, Point
 
 __all__ = [
+    "describe_value",
     "minimised",
     "parse_number",
     "read_finals",
@@ -17,6 +18,9 @@ __all__ = [
     "stated",
     "write_number",
 ]
+
+_PLAIN_BELOW = 1e9
+"""Below this a number is shorter, and read more easily, without an exponent."""
 
 
 def minimised(objective: Objective, value: float) -> float:
@@ -97,6 +101,17 @@ def write_number(value: float) -> float | str:
     if math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def describe_value(value: float) -> str:
+    """Write a value for a column that people read: four significant digits, ``0.9644``; small whole numbers as they are."""
+    if not math.isfinite(value):
+        return str(write_number(value))
+    if value.is_integer() and abs(value) < _PLAIN_BELOW:
+        return f"{value + 0.0:.0f}"
+    short = f"{value + 0.0:.4g}"
+    # No column gains by 1.235e+04.
+    return f"{value:.0f}" if "e+" in short and abs(value) < _PLAIN_BELOW else short
 
 
 def _final(report: Report | None, metric: str) -> FinalMetric | None:

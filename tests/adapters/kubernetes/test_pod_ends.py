@@ -229,3 +229,49 @@ def test_patience_begins_when_the_pod_has_a_place_and_its_init_containers_are_do
 
     assert placed.waits_since == datetime(2026, 1, 1, 12, 30, tzinfo=UTC)
     assert nowhere.waits_since is None
+
+
+def initialising(name: str, **held: dict) -> dict:
+    return {"name": name, "state": held}
+
+
+@pytest.mark.parametrize(
+    ("inits", "initialised", "words", "limited"),
+    [
+        pytest.param([], True, "its node prepares images, volumes, ConfigMaps and Secrets", True, id="none"),
+        pytest.param(
+            [initialising("fetch", running={"startedAt": "2026-01-01T12:01:00Z"})],
+            False,
+            "init container fetch runs",
+            False,
+            id="one that runs may take as long as it takes",
+        ),
+        pytest.param(
+            [initialising("fetch", waiting={"reason": "PodInitializing"})],
+            False,
+            "its node prepares images, volumes, ConfigMaps and Secrets",
+            True,
+            id="one that cannot begin either",
+        ),
+        pytest.param(
+            [initialising("proxy", running={"startedAt": "2026-01-01T12:01:00Z"})],
+            True,
+            "its node prepares images, volumes, ConfigMaps and Secrets",
+            True,
+            id="a sidecar runs beside the training",
+        ),
+    ],
+)
+def test_what_an_attempt_that_has_a_place_waits_for(inits: list, initialised: bool, words: str, limited: bool):
+    at = {"lastTransitionTime": "2026-01-01T12:00:00Z"}
+    conditions = [
+        {"type": "PodScheduled", "status": "True", **at},
+        {"type": "Initialized", "status": str(initialised), **at},
+    ]
+    waiting = state("Pending", waiting={"reason": "PodInitializing"})
+    pod = a_pod({**waiting, "initContainerStatuses": inits, "conditions": conditions})
+
+    attempt = build_pod_record(pod).attempt
+
+    assert attempt.message == words
+    assert (attempt.waits_since is not None) is limited

@@ -110,7 +110,12 @@ NOWHERE = {"nodeName": None}
         ),
         pytest.param(a_pod(spec=NOWHERE), Phase.WAITING, "Pending", "waits for the scheduler", False, id="just made"),
         pytest.param(
-            a_pod(), Phase.WAITING, "ContainerCreating", "its node prepares it", False, id="placed a moment ago"
+            a_pod(),
+            Phase.WAITING,
+            "ContainerCreating",
+            "its node prepares images, volumes, ConfigMaps and Secrets",
+            False,
+            id="placed a moment ago",
         ),
         pytest.param(
             a_pod(state("Pending", waiting={"reason": "ContainerCreating"})),
@@ -145,7 +150,7 @@ NOWHERE = {"nodeName": None}
             ),
             Phase.WAITING,
             "PodInitializing",
-            "init containers run",
+            "init container fetch runs",
             False,
             id="init containers",
         ),

@@ -405,11 +405,26 @@ class _View:
                 )
         if not self._spec.get("nodeName"):
             return "Pending", "waits for the scheduler"
-        running = [status for status in self._status.get("initContainerStatuses") or () if status.get("state")]
-        return ("PodInitializing", "init containers run") if running else ("ContainerCreating", "its node prepares it")
+        if running := self._running_init():
+            return "PodInitializing", f"init container {running} runs"
+        return "ContainerCreating", "its node prepares images, volumes, ConfigMaps and Secrets"
+
+    def _running_init(self) -> str:
+        """Return the name of the init container that the training container waits for; empty when there is none."""
+        if self._condition("Initialized").get("status") == "True":
+            # Those that run beside the training do not hold it up.
+            return ""
+        statuses = self._status.get("initContainerStatuses") or ()
+        running = (status for status in statuses if "running" in (status.get("state") or {}))
+        return next((str(status.get("name")) for status in running), "")
 
     def _placed_at(self) -> datetime | None:
-        """Return since when nothing but its container is missing: when it was placed, and its init containers were done."""
+        """Return since when nothing but its container is missing: when it was placed, and its init containers were done.
+
+        None while it has no place, and while an init container runs, which may take as long as it takes.
+        """
+        if self._running_init() or self._condition("PodScheduled").get("status") != "True":
+            return None
         found = (self._condition(kind) for kind in ("PodScheduled", "Initialized"))
         times = [_time(held.get("lastTransitionTime")) for held in found if held.get("status") == "True"]
         return max((time for time in times if time is not None), default=None)

@@ -130,6 +130,7 @@ class Script:
         infrastructure: Whether its end is no fault of the trial.
         stop_seconds: Seconds from being told to stop until it ends; at most the grace period, then it is killed.
         gpus: GPUs that it holds.
+        stuck: Why its container never begins, ``ContainerCreating``; it has a place and waits.
         saves: Whether it is the story of a whole training that saves a checkpoint at every report: an attempt goes on from the newest one.
     """
 
@@ -144,6 +145,7 @@ class Script:
     stop_seconds: float = 0.0
     gpus: float = 0.0
     saves: bool = False
+    stuck: str = ""
 
 
 @dataclass(slots=True)
@@ -154,6 +156,7 @@ class _Play:
         before: What of a whole training lies before the checkpoint that it started from.
         pauses: Whether it ends at the step until which it is to train.
         metric: The first objective.
+        staged_at: Since when it waits or runs.
     """
 
     trial: Trial
@@ -162,6 +165,7 @@ class _Play:
     before: Sequence[tuple[float, int, Mapping[str, float]]] = ()
     pauses: bool = False
     metric: str = ""
+    staged_at: datetime | None = None
     started_at: datetime | None = None
     stop_at: datetime | None = None
     dropped: bool = field(default=False)
@@ -326,7 +330,7 @@ class SimulatedRunner:
                 infrastructure=False,
             )
         metric = study.spec.objectives[0].metric
-        return _Play(trial, number, script, before=before, pauses=pauses, metric=metric)
+        return _Play(trial, number, script, before=before, pauses=pauses, metric=metric, staged_at=self._clock.now())
 
     def _remember(self, play: _Play) -> None:
         name, told = play.trial.metadata.name, play.told(self._clock.now())
@@ -341,7 +345,9 @@ class SimulatedRunner:
     def _admit(self) -> None:
         running = sum(play.started_at is not None and not self._ended(play) for play in self._plays.values())
         for play in self._plays.values():
-            if play.started_at is None and not play.dropped and (self._capacity is None or running < self._capacity):
+            if play.started_at is not None or play.dropped or play.script.stuck:
+                continue
+            if self._capacity is None or running < self._capacity:
                 play.started_at = self._clock.now()
                 running += 1
         self.peak = max(self.peak, running)
@@ -357,6 +363,10 @@ class SimulatedRunner:
         if not self._ended(play):
             if play.started_at is not None:
                 return known
+            if play.script.stuck:
+                words = "its node prepares it"
+                waits = replace(known, phase=Phase.WAITING, reason=play.script.stuck, message=words)
+                return replace(waits, waits_since=play.staged_at)
             return replace(
                 known,
                 phase=Phase.WAITING,
