@@ -74,6 +74,7 @@ demo: $(VENV)/.demo ## Install, then run examples/digits.yaml to the end and wri
 .PHONY: test
 test: setup verify ## Install, then pass every check and test
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not kind" tests
+	@$(BIN)/python -m pytest -m kind tests/kind
 
 .PHONY: test-kind
 test-kind: $(VENV)/.dev ## The tests on a real cluster in containers, which they make where none is up
@@ -90,6 +91,18 @@ verify: $(VENV)/.dev ## Lint, types, layers, and that generated files are curren
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python scripts/generate.py --check
+
+.PHONY: hostile
+hostile: $(VENV)/.dev ## 10,000 hostile studies and 2,000 edits on a real API server, about an hour
+	@PYTHONPATH=tests $(BIN)/python -m control_plane.hostile.run $(ARGUMENTS)
+
+.PHONY: soak
+soak: $(VENV)/.dev ## 20 minutes of churn on a real API server: nothing of the operator may grow
+	@PYTHONPATH=tests $(BIN)/python -m control_plane.soak $(ARGUMENTS)
+
+.PHONY: faults
+faults: $(VENV)/.dev ## Faults at every write: memory, a real API server, a disk; 28 minutes, then docs/reliability.md
+	@scripts/faults --write $(ARGUMENTS)
 
 .PHONY: format
 format: $(VENV)/.dev ## Format the code and regenerate generated files

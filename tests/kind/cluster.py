@@ -21,6 +21,7 @@ __all__ = ["KindCluster", "run_kind_cluster"]
 
 ROOT = Path(__file__).parents[2]
 _NAME = "seatrial-test"
+_LABEL = "seatrial.dev/test"
 _SMALL_IMAGE = "seatrial-test/kubectl:local"
 
 
@@ -61,6 +62,30 @@ class KindCluster:
         found: dict[str, Any] = json.loads(self.kubectl("get", *arguments, "-o", "json"))
         return found
 
+    def add_namespace(self, name: str) -> None:
+        """Make a namespace for tests that enforces Pod Security's level restricted."""
+        labels = {_LABEL: "", "pod-security.kubernetes.io/enforce": "restricted"}
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+        self.kubectl("create", "-f", "-", text=json.dumps(namespace))
+        self.wait_until(
+            lambda: not self.run("kubectl", "get", "serviceaccount", "default", "-n", name, check=False).returncode,
+            what=f"the service account of {name}",
+        )
+
+    def remove_namespaces(self) -> None:
+        """Remove the namespaces of tests of a run that ended in the middle, and their volumes."""
+        left = [item["metadata"]["name"] for item in self.get("namespaces", "-l", _LABEL)["items"]]
+        for name in left:
+            self.kubectl("delete", "namespace", name, "--timeout=120s")
+            # A volume belongs to no namespace, and would stay.
+            self.kubectl("delete", "pv", f"checkpoints-{name}", "--ignore-not-found", "--wait=false")
+
+    def remove_checkpoints(self) -> None:
+        """Remove what trials saved: the folder lies on this machine and outlives the cluster."""
+        for node in self.get("nodes")["items"]:
+            folder = ("find", "/var/lib/seatrial/checkpoints", "-mindepth", "1", "-delete")
+            self.run("docker", "exec", node["metadata"]["name"], *folder)
+
     def load(self, image: str) -> None:
         """Load an image from Docker into the nodes, where they do not have it yet."""
         self.run("scripts/kind-load", image)
@@ -90,27 +115,43 @@ def _start(name: str) -> KindCluster:
     command = 'exports=$(scripts/kind-up) && eval "$exports" && env -0'
     environment = os.environ | {"KIND_CLUSTER": name}
     done = subprocess.run(
-        ["bash", "-c", command], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=False
+        ["bash", "-c", command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        raise RuntimeError("scripts/kind-up failed; its output says why")
+        raise RuntimeError(
+            f"these tests need a kind cluster, and scripts/kind-up made none:\n{done.stderr.strip()}\n"
+            "docs/development.md says what it takes; make test-fast leaves these tests out"
+        )
     return KindCluster(environment=dict(entry.split("=", 1) for entry in done.stdout.split("\0") if entry))
+
+
+def _stop(name: str) -> None:
+    environment = os.environ | {"KIND_CLUSTER": name}
+    done = subprocess.run(["scripts/kind-down"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"scripts/kind-down left something of {name}:\n{done.stderr.strip()}")
 
 
 @contextmanager
 def run_kind_cluster() -> Iterator[KindCluster]:
-    """Give a cluster, shared by the test processes that ask at one time; the last one removes it."""
-    given = os.environ.get("KIND_CLUSTER")
-    users = Path(os.environ.get("SEATRIAL_CACHE", Path.home() / ".cache" / "seatrial")) / "kind" / f"{_NAME}.users"
-    users.parent.mkdir(parents=True, exist_ok=True)
-    with users.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_SH)
+    """Give a cluster to one test process at a time: its tests take Seatrial away and bring it back.
+
+    Raises:
+        RuntimeError: If this machine can make none; says what is missing.
+    """
+    given, keep = os.environ.get("KIND_CLUSTER"), bool(os.environ.get("SEATRIAL_KEEP_CLUSTER"))
+    lock = Path(os.environ.get("SEATRIAL_CACHE", Path.home() / ".cache" / "seatrial")) / "kind" / f"{_NAME}.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if not (given or keep):
+            _stop(_NAME)  # what a run that was killed left
         cluster = _start(given or _NAME)
-        yield cluster
-        if given or os.environ.get("SEATRIAL_KEEP_CLUSTER"):
-            return
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return  # another test process still uses it
-        subprocess.run(["scripts/kind-down"], cwd=ROOT, env=cluster.environment, check=True)
+            cluster.remove_namespaces()
+            yield cluster
+        finally:
+            if not given:
+                cluster.remove_checkpoints()
+            if not (given or keep):
+                _stop(_NAME)

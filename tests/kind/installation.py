@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,6 +102,21 @@ class Installation:
         """Return who holds the Lease; empty when nobody does."""
         return str(self.kind.get("lease", "seatrial-operator", "-n", NAMESPACE)["spec"].get("holderIdentity") or "")
 
+    def kill_operator(self) -> None:
+        """End the operator's process by SIGKILL, as a node that runs out of memory does, and wait until it is started again."""
+        (name,) = self.pods_of("seatrial")
+        pod = self.kind.get("pod", name, "-n", NAMESPACE)
+        (before,) = pod["status"]["containerStatuses"]
+        container = before["containerID"].removeprefix("containerd://")
+        kill = ("ctr", "-n", "k8s.io", "tasks", "kill", "--signal", "SIGKILL", container)
+        self.kind.run("docker", "exec", pod["spec"]["nodeName"], *kill)
+
+        def restarts() -> int:
+            (status,) = self.kind.get("pod", name, "-n", NAMESPACE)["status"]["containerStatuses"]
+            return int(status["restartCount"])
+
+        self.kind.wait_until(lambda: restarts() > before["restartCount"], what="the operator to be started again")
+
     # ---- studies -----------------------------------------------------------------------------------------------------
 
     def apply_example(self, namespace: str, name: str) -> str:
@@ -166,18 +181,3 @@ class Installation:
             what=f"study {name} to end",
             seconds=seconds,
         )
-
-    def watch(self, namespace: str, name: str, *, seconds: float) -> Iterator[tuple[Object, list[Object]]]:
-        """Yield a study and the Pods of its namespace again and again until it has ended.
-
-        Raises:
-            TimeoutError: If it does not end in time.
-        """
-        seen: list[tuple[Object, list[Object]]] = []
-
-        def look() -> bool:
-            seen.append((self.study(namespace, name), self.pods(namespace)))
-            return condition(seen[-1][0], "Succeeded").get("status") in {"True", "False"}
-
-        self.kind.wait_until(look, what=f"study {name} to end", seconds=seconds)
-        yield from seen

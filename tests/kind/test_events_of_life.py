@@ -1,61 +1,11 @@
-"""What happens to studies in a cluster: Pods, trials, operators and namespaces that go while trials run."""
+"""What happens to studies in a cluster: Pods, trials and namespaces that go while trials run, pauses, refusals."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
 
-from kind.installation import NAMESPACE, Installation, condition, quick_study, slow_study
-
-
-def apply(seatrial: Installation, namespace: str, study: dict[str, Any]) -> str:
-    seatrial.kind.apply(namespace, study)
-    return str(study["metadata"]["name"])
-
-
-def wait_running(seatrial: Installation, namespace: str, count: int) -> list[str]:
-    seatrial.kind.wait_until(lambda: len(seatrial.running(namespace)) == count, what=f"{count} Pods to run")
-    return sorted(seatrial.running(namespace))
-
-
-def let_end(seatrial: Installation, namespace: str, pods: list[str]) -> None:
-    for pod in pods:
-        seatrial.kind.run("kubectl", "exec", "-n", namespace, pod, "--", "touch", "/tmp/end")  # noqa: S108 - in the container
-
-
-def values(trials: list[dict[str, Any]]) -> dict[str, float]:
-    return {trial["metadata"]["name"]: trial["status"]["observation"]["values"][0] for trial in trials}
-
-
-def assignments(trials: list[dict[str, Any]]) -> dict[str, float]:
-    return {trial["metadata"]["name"]: trial["spec"]["assignment"]["x"] for trial in trials}
-
-
-def test_sixty_short_trials_leave_all_values_though_the_operator_dies_twice(
-    seatrial: Installation, namespace: str
-) -> None:
-    name = apply(seatrial, namespace, quick_study("short", trials=60, parallel=6))
-
-    for done in (10, 30):
-        seatrial.wait_for(
-            namespace,
-            name,
-            lambda study, done=done: (study.get("status") or {}).get("trials", {}).get("completed", 0) >= done,
-            what=f"{done} trials to end",
-            seconds=300,
-        )
-        (operator,) = seatrial.pods_of("seatrial")
-        seatrial.kind.kubectl("-n", NAMESPACE, "delete", "pod", operator, "--grace-period=0", "--force")
-        seatrial.kind.wait_until(
-            lambda gone=operator: seatrial.pods_of("seatrial") not in ([], [gone]), what="another operator"
-        )
-    study = seatrial.wait_done(namespace, name, seconds=300)
-
-    trials = seatrial.trials(namespace, name)
-    assert condition(study, "Succeeded")["status"] == "True"
-    assert [trial["spec"]["index"] for trial in trials] == list(range(60))
-    assert values(trials) == assignments(trials)
-    assert {trial["status"]["attempt"] for trial in trials} == {0}
+from kind.installation import Installation, condition, quick_study, slow_study
+from kind.steps import apply, assignments, let_end, values, wait_running
 
 
 def test_a_pod_that_is_deleted_is_followed_by_another_at_no_cost(seatrial: Installation, namespace: str) -> None:
@@ -122,13 +72,10 @@ def test_a_namespace_that_is_deleted_ends(seatrial: Installation, namespace: str
 
     seatrial.kind.kubectl("delete", "namespace", namespace, "--timeout=120s")
 
-    # For the fixture, which deletes it as well.
-    seatrial.kind.kubectl("create", "namespace", namespace)
-
 
 def test_studies_of_one_name_in_two_namespaces_do_not_meet(seatrial: Installation, namespace: str) -> None:
     other = f"{namespace}-other"
-    seatrial.kind.kubectl("create", "namespace", other)
+    seatrial.kind.add_namespace(other)
     one, two = quick_study("twin", trials=4, parallel=2), quick_study("twin", trials=6, parallel=2)
     two["spec"]["algorithm"]["seed"] = 6
 
@@ -142,47 +89,6 @@ def test_studies_of_one_name_in_two_namespaces_do_not_meet(seatrial: Installatio
         assert values(trials) == assignments(trials)
     assert assignments(seatrial.trials(namespace, "twin")) != assignments(seatrial.trials(other, "twin")[:4])
     seatrial.kind.kubectl("delete", "namespace", other, "--wait=false")
-
-
-def test_of_two_operators_one_works(seatrial: Installation, namespace: str) -> None:
-    seatrial.scale("seatrial", 2)
-    try:
-        name = apply(seatrial, namespace, quick_study("two", trials=12, parallel=4))
-        study = seatrial.wait_done(namespace, name)
-        logs = {pod: seatrial.kind.kubectl("-n", NAMESPACE, "logs", pod) for pod in seatrial.pods_of("seatrial")}
-    finally:
-        seatrial.scale("seatrial", 1)
-
-    assert condition(study, "Succeeded")["status"] == "True"
-    trials = seatrial.trials(namespace, name)
-    assert len(trials) == 12
-    assert values(trials) == assignments(trials)
-    assert sorted('"message":"Leading"' in log for log in logs.values()) == [False, True]
-
-
-def test_the_next_operator_takes_over_when_the_leader_goes(seatrial: Installation, namespace: str) -> None:
-    seatrial.scale("seatrial", 2)
-    try:
-        seatrial.kind.wait_until(lambda: bool(seatrial.leader()), what="a leader")
-        leader = next(pod for pod in seatrial.pods_of("seatrial") if seatrial.leader().startswith(pod))
-        seatrial.kind.kubectl("-n", NAMESPACE, "delete", "pod", leader)
-        name = apply(seatrial, namespace, quick_study("next", trials=4, parallel=2))
-        study = seatrial.wait_done(namespace, name)
-        assert not seatrial.leader().startswith(leader)
-    finally:
-        seatrial.scale("seatrial", 1)
-
-    assert condition(study, "Succeeded")["status"] == "True"
-
-
-def test_a_second_installation_is_refused(seatrial: Installation) -> None:
-    command = ("helm", "install", "second", "charts/seatrial", "--namespace", "elsewhere", "--create-namespace")
-
-    done = seatrial.kind.run(*command, check=False)
-
-    assert done.returncode
-    assert "cannot be imported into the current release" in done.stderr
-    seatrial.kind.kubectl("delete", "namespace", "elsewhere", "--ignore-not-found", "--wait=false")
 
 
 def test_a_study_is_paused_and_goes_on(seatrial: Installation, namespace: str) -> None:

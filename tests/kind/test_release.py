@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 from kind.installation import NAMESPACE, RELEASE, Installation, condition, quick_study, slow_study
-from kind.test_events_of_life import apply, assignments, let_end, values, wait_running
+from kind.steps import apply, assignments, let_end, values, wait_running
 
 
 def test_the_charts_own_test_passes(seatrial: Installation) -> None:
@@ -11,6 +13,17 @@ def test_the_charts_own_test_passes(seatrial: Installation) -> None:
 
     assert "Phase:          Succeeded" in told
     assert "a sound study is accepted; a wrong one is refused" in told
+
+
+def test_the_operators_image_is_small_and_its_size_is_told(seatrial: Installation) -> None:
+    told = seatrial.kind.run("scripts/build-images", "operator").stderr
+
+    (size,) = re.findall(r"^build-images: seatrial-operator:\S+: (\d+) MB", told, re.MULTILINE)
+    assert int(size) < 550
+    (pod,) = seatrial.pods_of("seatrial")
+    look = "import importlib.util, os; print(importlib.util.find_spec('torch'), os.getuid())"
+    seen = seatrial.kind.kubectl("exec", "-n", NAMESPACE, pod, "--", "python3", "-c", look)
+    assert seen.split() == ["None", "65532"]
 
 
 def test_operator_and_prometheus_run_where_pod_security_is_restricted(seatrial: Installation) -> None:
@@ -48,7 +61,7 @@ def test_taking_the_release_away_leaves_studies_and_nothing_that_is_stuck(
     name = apply(seatrial, namespace, slow_study("orphans", trials=2, parallel=2))
     pods = wait_running(seatrial, namespace, 2)
     other = f"{namespace}-away"
-    kind.kubectl("create", "namespace", other)
+    kind.add_namespace(other)
     apply(seatrial, other, slow_study("doomed", trials=2, parallel=2))
     wait_running(seatrial, other, 2)
 
