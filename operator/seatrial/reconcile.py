@@ -180,17 +180,21 @@ class Reconciler:
         self._keeper = keeper
         self._retained: tuple[int, datetime] | None = None
 
-    async def run(self, *, interrupted: bool = False, hold: str = "") -> Look | None:
+    async def run(
+        self, *, interrupted: bool = False, hold: str = "", under: Study | None = None, invalid: str = ""
+    ) -> Look | None:
         """Make one pass; None when the study does not exist (any more).
 
         Args:
             interrupted: Lay everything down for a later run.
             hold: Why no trial may be created now; empty when they may.
+            under: The study as it was when it was valid, instead of the stored one.
+            invalid: What is wrong with the stored one: attempts are watched and settled, nothing is started, and the status says this.
 
         Raises:
             TransientError: If the world was not ready. What was done until then stands, and the next pass goes on from there.
         """
-        study = await self._store.read_study(self._key)
+        study = under or await self._store.read_study(self._key)
         if study is None:
             return None
         self._forget_if_edited(study)
@@ -198,6 +202,8 @@ class Reconciler:
         plan = plan_study(now.snapshot, self._standings)
         if hold:
             plan = _hold_back(plan, now, hold)
+        if invalid:
+            plan = _only_watch(plan, invalid)
         self._unanswered = None
         await self._repeat_stops(now)
         moved = await self._apply_all(now, plan.actions)
@@ -406,7 +412,7 @@ class Reconciler:
             snapshot=snapshot,
             trials=now.trials,
             state=state,
-            recommended=await self._recommend(now.study, snapshot) if state.reason.terminal else None,
+            recommended=await self._recommend(now.study, snapshot) if state.reason.concludes else None,
             now=self._clock.now(),
             remarks=self._remarks(),
         )
@@ -500,6 +506,14 @@ def _hold_back(plan: Plan, now: _Pass, hold: str) -> Plan:
         state = StudyState(reason=StudyReason.WAITING, message=hold)
     actions = tuple(action for action in plan.actions if not isinstance(action, CreateTrials))
     return replace(plan, actions=actions, state=state)
+
+
+def _only_watch(plan: Plan, invalid: str) -> Plan:
+    """Return the plan without anything that starts: what runs is watched, stopped where it must be, and settled."""
+    actions = tuple(
+        action for action in plan.actions if not isinstance(action, CreateTrials | StartAttempt | PromoteTrial)
+    )
+    return replace(plan, actions=actions, state=StudyState(reason=StudyReason.INVALID_SPEC, message=invalid))
 
 
 def _stranger(study: Study, name: str) -> Trial:

@@ -108,6 +108,11 @@ class StudyReason(StrEnum):
         """Whether the study rests until its specification changes."""
         return self.status != "Unknown"
 
+    @property
+    def concludes(self) -> bool:
+        """Whether the study has come to its end: one whose specification is not valid only waits for a better one."""
+        return self.terminal and self is not StudyReason.INVALID_SPEC
+
 
 def find_condition(conditions: Sequence[Condition], kind: str) -> Condition | None:
     """Return the condition of type *kind*, or None."""

@@ -112,7 +112,7 @@ def build_status(
     conditions: Sequence[Condition] = old.conditions
     for remark in (summary, *_resumable(snapshot), *remarks):
         conditions = with_condition(conditions, _condition(study, remark, now))
-    terminal = state.reason.terminal
+    concluded = state.reason.concludes
     return StudyStatus(
         observed_generation=study.metadata.generation,
         conditions=list(conditions),
@@ -120,7 +120,7 @@ def build_status(
         best=_best(snapshot, winner, trials) if winner else None,
         pareto_front=[_best(snapshot, point, trials) for point in points[:_FRONT_KEPT]],
         start_time=old.start_time or (format_time(now) if snapshot.trials else None),
-        completion_time=(old.completion_time or format_time(now)) if terminal else None,
+        completion_time=(old.completion_time or format_time(now)) if concluded else None,
         steps_trained=sum(trial.steps_trained for trial in snapshot.trials),
         gpu_hours=round(gpu_seconds(snapshot) / 3600, 6),
         progress=_progress(snapshot),

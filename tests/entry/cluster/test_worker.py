@@ -16,7 +16,7 @@ from seatrial.adapters.local.memory import Script
 from seatrial.adapters.metrics.fetching import Unreachable
 from seatrial.api.conditions import Condition, find_condition
 from seatrial.api.study import Study, StudyStatus
-from seatrial.api.trial import Trial
+from seatrial.api.trial import Trial, reason_of
 from seatrial.decide.actions import Action
 from seatrial.decide.snapshot import StudySnapshot
 from seatrial.entry.cluster.asking import AskFailed, AskTimes, StillThinking, _build_question
@@ -139,9 +139,7 @@ class Life:
         raise AssertionError("it does not end")
 
     def status(self) -> StudyStatus:
-        status = self.cluster.stored(KEY).status
-        assert status is not None
-        return status
+        return StudyStatus.model_validate(self.raw()["status"])
 
     def condition(self, kind: str = "Succeeded") -> Condition:
         found = find_condition(self.status().conditions, kind)
@@ -345,6 +343,48 @@ def test_a_study_that_was_wrong_and_is_mended_runs():
         await life.finish()
 
         assert life.condition().reason == "MaxTrialsReached"
+
+    live(body)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        pytest.param({"initialTrials": [{"nope": 1}]}, id="the rules refuse it"),
+        pytest.param({"stopping": {"rule": "nonsense"}}, id="it cannot even be read"),
+    ],
+)
+@pytest.mark.parametrize("restarted", [False, True], ids=["the operator lives on", "the operator is a new one"])
+def test_pods_of_a_study_that_an_edit_made_invalid_are_watched_to_their_end(edit: dict, restarted: bool):
+    async def body(life: Life) -> None:
+        life.put(budget={"maxTrials": 4, "parallelTrials": 2})
+        await life.until_quiet()
+        sound = life.raw()["spec"]
+        life.cluster.server.patch(STUDIES, *KEY, {"spec": edit}, kind=PatchKind.MERGE)
+        if restarted:
+            await life.worker.close()
+            await life.memory.close()
+            life.begin()
+
+        again = await life.until_quiet()
+        told = life.condition()
+        await life.finish()
+
+        assert again.seconds == 15
+        assert (told.status, told.reason, told.observed_generation) == ("False", "InvalidSpec", 2)
+        assert "Pods that run are watched under the last valid specification" in told.message
+        trials = life.cluster.trials(KEY)
+        assert [reason_of(trial).value for trial in trials] == ["Completed", "Completed"]
+        assert life.cluster.pods() == []
+        rests = life.status()
+        assert (rests.trials.completed, rests.completion_time) == (2, None)
+        assert life.condition().reason == "InvalidSpec"
+
+        mended = [{"op": "add", "path": "/spec", "value": sound}]
+        life.cluster.server.patch(STUDIES, *KEY, mended, kind=PatchKind.JSON)
+        await life.finish()
+        assert life.condition().reason == "MaxTrialsReached"
+        assert len(life.cluster.trials(KEY)) == 4
 
     live(body)
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from seatrial.adapters.kubernetes.port import STUDIES, KubeObject
-from seatrial.api.study import Study
+from seatrial.api.study import Study, StudyStatus
 from seatrial.api.trial import Trial
 from seatrial.decide.lifecycle import LABEL_STUDY, describe_assignment
 from seatrial.errors import SpecError
@@ -35,6 +35,7 @@ class StudyRecord:
     Attributes:
         model: None when it is not valid by the rules of this version.
         problem: Why then.
+        status: What is stored as its status, where that can be read.
         uid: Its identity.
         version: Its resourceVersion.
         generation: Generation of its specification.
@@ -44,6 +45,7 @@ class StudyRecord:
     study: StudyKey
     model: Study | None
     problem: str
+    status: StudyStatus | None
     uid: str
     version: str
     generation: int
@@ -77,11 +79,20 @@ def build_study_record(written: KubeObject) -> StudyRecord:
         study=StudyKey(metadata["namespace"], metadata["name"]),
         model=model,
         problem=problem,
+        status=model.status if model is not None else _read_status(written),
         uid=metadata["uid"],
         version=metadata["resourceVersion"],
         generation=int(metadata.get("generation") or 0),
         deleting=bool(metadata.get("deletionTimestamp")),
     )
+
+
+def _read_status(written: KubeObject) -> StudyStatus | None:
+    try:
+        return StudyStatus.model_validate(written.get("status") or {})
+    except ValueError:
+        # Somebody else wrote it; it is written anew.
+        return None
 
 
 def _describe(written: KubeObject, error: ValueError) -> str:

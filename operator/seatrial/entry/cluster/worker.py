@@ -13,7 +13,7 @@ from seatrial.adapters.kubernetes.runner import KubernetesRunner
 from seatrial.adapters.kubernetes.store import KubernetesStore
 from seatrial.api.conditions import Condition, find_condition
 from seatrial.api.study import MetricsSource, Study
-from seatrial.decide.actions import Action
+from seatrial.decide.actions import Action, shorten
 from seatrial.decide.attempts import Phase
 from seatrial.decide.status import Remark
 from seatrial.entry.cluster import asking
@@ -21,6 +21,7 @@ from seatrial.entry.cluster.asking import AskDesk, StudySuggester
 from seatrial.entry.cluster.metrics import MetricSources, StudyMetrics
 from seatrial.entry.cluster.refusing import Refuser
 from seatrial.entry.cluster.rehearsing import Rehearsal
+from seatrial.entry.cluster.salvaging import salvage_study
 from seatrial.errors import TransientError
 from seatrial.ports import Clock, StudyKey, StudyStore
 from seatrial.reconcile import Look, Reconciler
@@ -88,9 +89,19 @@ class Again:
     seconds: float | None
 
 
+_PROBLEM_LIMIT = 800
+_WATCHED = "Pods that run are watched under the last valid specification, and nothing is started until this is mended"
+
+
 @dataclass(slots=True, kw_only=True)
 class _Bench:
-    """What is kept of a study between passes."""
+    """What is kept of a study between passes.
+
+    Attributes:
+        study: As it is now.
+        checked: Generation that was looked at last, and what is wrong with it.
+        valid: As it was when it was valid last.
+    """
 
     uid: str
     reconciler: Reconciler
@@ -99,6 +110,7 @@ class _Bench:
     rehearsal: Rehearsal
     study: Study
     checked: tuple[int | None, str] | None = None
+    valid: Study | None = None
 
     def remarks(self) -> Sequence[Remark]:
         """Return the conditions that the study should show beside the summary."""
@@ -166,7 +178,7 @@ class StudyWorker:
     # ---- a pass ------------------------------------------------------------------------------------------------------
 
     async def _advance(self, key: StudyKey, bench: _Bench) -> Again:
-        study = bench.study
+        study = bench.valid = bench.study
         before = study.status.conditions if study.status else []
         has_pods = any(pod.study_uid == bench.uid and pod.held for pod in self._world.pods.of(key).values())
         hold = await bench.rehearsal.hold(study, has_pods=has_pods)
@@ -184,7 +196,44 @@ class StudyWorker:
             return Again(None)
         return Again(_pause(look, bench.rehearsal.due_seconds, sweep))
 
+    async def _watch_on(self, key: StudyKey, record: StudyRecord, study: Study, problem: str) -> Again:
+        """Go on watching the Pods of a study that an edit made invalid, as it was before; start nothing."""
+        metadata = study.metadata.model_copy(update={"generation": record.generation})
+        study = study.model_copy(update={"metadata": metadata, "status": record.status})
+        bench = self._benches.get(key)
+        if bench is None or bench.uid != record.uid:
+            await self._forget(key)
+            bench = self._benches[key] = self._build(key, record, study)
+        bench.study = study
+        self._refuser.forget(key)
+        words = f"{shorten(problem, _PROBLEM_LIMIT)}; {_WATCHED}"
+        look = await bench.reconciler.run(under=study, invalid=words)
+        if look is None:
+            return Again(0.0)
+        self._observer.on_look(key, look.study, record.status.conditions if record.status else [])
+        return Again(0.0 if look.moved else _pause(look, None, self._world.runner.sweep_seconds(study)))
+
+    async def _last_valid(self, key: StudyKey, record: StudyRecord) -> Study | None:
+        """Return the study as it was when it was valid; what is left of it where that is not known any more."""
+        bench = self._benches.get(key)
+        if bench is not None and bench.uid == record.uid and bench.valid is not None:
+            return bench.valid
+        try:
+            study = salvage_study(await self._world.client.get(STUDIES, *key))
+        except NotFound:
+            return None
+        except ApiError as error:
+            raise TransientError(f"study {key.name} cannot be read: {error}") from error
+        if study is not None and bench is not None and bench.uid == record.uid:
+            bench.valid = study
+        return study
+
     async def _refuse(self, key: StudyKey, record: StudyRecord, problem: str) -> Again:
+        pods = self._world.pods.of(key).values()
+        if any(pod.study_uid == record.uid and (pod.held or pod.swept) for pod in pods):
+            study = await self._last_valid(key, record)
+            if study is not None:
+                return await self._watch_on(key, record, study, problem)
         known = self._benches.get(key)
         before = known.study.status.conditions if known is not None and known.study.status else []
         await self._forget(key)
