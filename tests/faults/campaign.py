@@ -1,0 +1,196 @@
+"""The sweep as a program: carries out plans for as long as it may, prints what fails, and writes the table of docs/reliability.md.
+
+scripts/faults                          everything in 30 minutes: memory, a real API server, a laptop's disk
+scripts/faults --minutes 0              every write of every study under every fault, however long it takes (hours)
+scripts/faults --tier memory            only there
+scripts/faults --replay random:lost-reply@9+0s#1 --tier real
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain, zip_longest
+from pathlib import Path
+
+from control_plane.cluster import run_control_plane
+from faults import table
+from faults.cases import CASES
+from faults.disk import DiskPlan, disk_plans, run_disk_plan
+from faults.plans import LASTING, Mode, Plan
+from faults.real import make_namespace, run_real_stage
+from faults.simulated import count_writes, run_plan
+from faults.sweep import every_write, long_outages, sample, storms
+from faults.table import Row
+
+__all__ = ["main"]
+
+_ROOT = Path(__file__).parents[2]
+_SHARE = {"memory": 0.45, "real": 0.4, "disk": 0.15}
+_STORMS = {"memory": 19, "real": 1}
+_REAL_WRITES = {"grid": 45, "random": 50, "auto": 40, "pbt": 60, "asha": 60}
+"""About so many writes there are: each real run has its own number of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Done:
+    """What came of one plan: how many kills there were, and what was wrong."""
+
+    kills: int
+    violations: tuple[str, ...]
+
+
+def _memory_plans(seed: int, *, whole: bool) -> Iterator[Plan]:
+    """Yield plans such that a beginning of them is a fair sample: first a few of each, then every write."""
+    yield from _weave([storms(case, _STORMS["memory"], seed=seed) for case in CASES])
+    modes = [mode for mode in Mode if mode is not Mode.KILLED]
+    lasting = [mode for mode in modes if mode in LASTING and mode is not Mode.DROPPED]
+    yield from _weave(
+        [long_outages(case, count_writes(case), mode, 1, seed=seed) for case in CASES for mode in lasting]
+    )
+    if whole:
+        every = [every_write(case, count_writes(case), mode, seed=seed) for case in CASES for mode in modes]
+        yield from _weave(every)
+    else:
+        for turn in range(100):
+            found = [sample(case, count_writes(case), mode, 2, seed=seed + turn) for case in CASES for mode in modes]
+            yield from _weave(found)
+
+
+def _real_plans(seed: int) -> Iterator[Plan]:
+    """Yield plans for a real server, a storm every now and then."""
+    modes = [mode for mode in Mode if mode not in {Mode.KILLED, Mode.DROPPED}]
+    for turn in range(100):
+        found = [
+            sample(case, _REAL_WRITES[case] * 2 // 3, mode, 1, seed=seed + turn)
+            for number, mode in enumerate(modes)
+            # Each mode meets each study within five turns.
+            for case in [[*CASES][(number + turn) % len(CASES)]]
+        ]
+        case = [*CASES][turn % len(CASES)]
+        yield from chain(_weave(found), storms(case, _STORMS["real"], seed=seed + turn))
+
+
+def _weave(streams: Sequence[Iterator[Plan]]) -> Iterator[Plan]:
+    for turn in zip_longest(*streams):
+        yield from (plan for plan in turn if plan is not None)
+
+
+def _carry_out(
+    tier: str, plans: Iterator[Plan | DiskPlan], run: Callable[[Plan | DiskPlan], _Done], minutes: float
+) -> list[Row]:
+    """Carry out plans until the time is over; print what fails, and how it is repeated."""
+    rows: dict[tuple[str, str], Row] = {}
+    end = time.monotonic() + minutes * 60 if minutes else float("inf")
+    for plan in plans:
+        if time.monotonic() > end:
+            break
+        began = time.monotonic()
+        try:
+            done = run(plan)
+        except Exception as error:  # noqa: BLE001 - a run that breaks is a violation, not the end of the sweep
+            done = _Done(kills=0, violations=(f"{type(error).__name__}: {error}",))
+        row = rows.setdefault((str(plan.mode), plan.case), Row(tier=tier, mode=str(plan.mode), case=plan.case))
+        row.add(kills=done.kills, failed=bool(done.violations), seconds=time.monotonic() - began)
+        if done.violations:
+            row.failures.append(str(plan))
+            _say(f"FAILED {tier} {plan}: {'; '.join(done.violations)[:2000]}")
+            _say(f"  again: scripts/faults --tier {tier} --replay '{plan}'")
+    return list(rows.values())
+
+
+def _run_memory(plan: Plan | DiskPlan) -> _Done:
+    assert isinstance(plan, Plan)
+    result = run_plan(plan)
+    return _Done(kills=result.kills, violations=result.violations)
+
+
+def _run_disk(plan: Plan | DiskPlan) -> _Done:
+    assert isinstance(plan, DiskPlan)
+    kills, violations = run_disk_plan(plan)
+    return _Done(kills=kills, violations=violations)
+
+
+@contextmanager
+def _real_runner() -> Iterator[Callable[[Plan | DiskPlan], _Done]]:
+    with tempfile.TemporaryDirectory(prefix="seatrial-faults-") as name:
+        folder = Path(name)
+        with run_control_plane(folder / "plane") as plane, plane.client() as api:
+            make_namespace(api, "faults")
+            with run_real_stage(plane, "faults", folder) as stage:
+
+                def run(plan: Plan | DiskPlan) -> _Done:
+                    assert isinstance(plan, Plan)
+                    result = stage.run_plan(plan)
+                    return _Done(kills=result.kills, violations=result.violations)
+
+                yield run
+
+
+def _sweep(tier: str, seed: int, minutes: float) -> list[Row]:
+    if tier == "memory":
+        return _carry_out(tier, _memory_plans(seed, whole=not minutes), _run_memory, minutes)
+    if tier == "disk":
+        return _carry_out(tier, disk_plans(seed), _run_disk, minutes)
+    with _real_runner() as run:
+        return _carry_out(tier, _real_plans(seed), run, minutes or 240)
+
+
+def _replay(tier: str, text: str) -> int:
+    if tier == "disk":
+        done = _run_disk(DiskPlan.read(text))
+    elif tier == "memory":
+        done = _run_memory(Plan.read(text))
+    else:
+        with _real_runner() as run:
+            done = run(Plan.read(text))
+    _say("\n".join(done.violations) or f"{text} holds")
+    return bool(done.violations)
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the sweep; return 1 when anything was violated."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/faults", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--minutes", type=float, default=28, help="for all tiers together; 0: every write, no limit")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--tier", choices=[*_SHARE], help="only this one")
+    parser.add_argument("--replay", metavar="PLAN", help="one plan, as a failure names it")
+    parser.add_argument("--results", type=Path, default=_ROOT / "dist" / "faults", help="where figures are kept")
+    parser.add_argument("--write", action="store_true", help="write the table of docs/reliability.md from the figures")
+    given = parser.parse_args(arguments)
+    logging.disable(logging.CRITICAL)
+    if given.replay:
+        return _replay(given.tier or "memory", given.replay)
+    given.results.mkdir(parents=True, exist_ok=True)
+    failed = 0
+    for tier in [given.tier] if given.tier else [*_SHARE]:
+        minutes = given.minutes * (1.0 if given.tier else _SHARE[tier])
+        _say(f"{tier}: seed {given.seed}, {f'{minutes:.0f} minutes' if minutes else 'every write'}")
+        rows = _sweep(tier, given.seed, minutes)
+        (given.results / f"{tier}.json").write_text(json.dumps([row.to_json() for row in rows], indent=1))
+        runs, kills, bad = (sum(getattr(row, name) for row in rows) for name in ("runs", "kills", "failed"))
+        _say(
+            f"{tier}: {runs} runs, {kills} kills, {bad} with violations, {sum(row.seconds for row in rows) / 60:.1f} min"
+        )
+        failed += bad
+    if given.write:
+        table.write(_ROOT / "docs" / "reliability.md", given.results, seed=given.seed)
+    return failed > 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,86 @@
+"""The figures of a sweep, and the table of docs/reliability.md that shows them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+__all__ = ["Row", "render", "write"]
+
+_BEGIN, _END = "<!-- begin: figures -->", "<!-- end: figures -->"
+_TITLES = {
+    "memory": "Cluster in memory, simulated clock",
+    "real": "Real API server, operator as a process, through the proxy",
+    "disk": "Laptop, faults of the disk",
+}
+
+
+@dataclass(slots=True, kw_only=True)
+class Row:
+    """Runs of one study under one fault.
+
+    Attributes:
+        failed: Runs with a violation.
+        kills: SIGKILLs of the operator or runner in them.
+        failures: Their plans.
+    """
+
+    tier: str
+    mode: str
+    case: str
+    runs: int = 0
+    failed: int = 0
+    kills: int = 0
+    seconds: float = 0.0
+    failures: list[str] = field(default_factory=list)
+
+    def add(self, *, kills: int, failed: bool, seconds: float) -> None:
+        """Count a run."""
+        self.runs += 1
+        self.failed += failed
+        self.kills += kills
+        self.seconds += seconds
+
+    def to_json(self) -> dict[str, object]:
+        """Return it as JSON has it."""
+        return asdict(self)
+
+
+def render(rows: Sequence[Row]) -> str:
+    """Return one table for each tier: runs by fault and study, violations behind a slash."""
+    parts = []
+    for tier, title in _TITLES.items():
+        mine = [row for row in rows if row.tier == tier]
+        if not mine:
+            continue
+        cases, modes = list(dict.fromkeys(r.case for r in mine)), list(dict.fromkeys(r.mode for r in mine))
+        by_place = {(row.mode, row.case): row for row in mine}
+        runs, failed, kills = (sum(getattr(row, name) for row in mine) for name in ("runs", "failed", "kills"))
+        minutes = sum(row.seconds for row in mine) / 60
+        parts += [
+            f"### {title}",
+            "",
+            f"{runs} runs with {kills} SIGKILLs in {minutes:.0f} minutes; {failed} with a violation.",
+            "",
+            f"| fault | {' | '.join(cases)} | violations |",
+            f"|---|{'---|' * (len(cases) + 1)}",
+        ]
+        for mode in modes:
+            found = [by_place.get((mode, case)) for case in cases]
+            told = [str(row.runs) if row else "–" for row in found]
+            parts.append(f"| {mode} | {' | '.join(told)} | {sum(row.failed for row in found if row)} |")
+        failures = [plan for row in mine for plan in row.failures]
+        parts += ["", *(f"- violated: `{plan}`" for plan in failures), *([""] if failures else [])]
+    return "\n".join(parts)
+
+
+def write(page: Path, results: Path, *, seed: int) -> None:
+    """Put the figures of all tiers between the marks of a page."""
+    rows = [Row(**row) for path in sorted(results.glob("*.json")) for row in json.loads(path.read_text())]
+    text = page.read_text("utf-8")
+    before, _, rest = text.partition(_BEGIN)
+    _, _, after = rest.partition(_END)
+    figures = f"{_BEGIN}\n\nSeed {seed}. Numbers of runs:\n\n{render(rows)}\n{_END}"
+    page.write_text(before + figures + after, "utf-8")
