@@ -131,7 +131,9 @@ def test_a_node_with_a_broken_gpu_is_excluded_for_the_whole_study_and_costs_no_r
 
 def test_a_container_that_cannot_be_created_is_tried_from_the_edited_template(cluster: Cluster) -> None:
     cluster.running = True
-    cluster.apply(budget={"maxTrials": 1})
+    # A real scheduler would write over what the test says of the Pod.
+    template = {"spec": {"schedulerName": "played", "containers": [{"name": "main", "image": "trainer"}]}}
+    cluster.apply(budget={"maxTrials": 1}, trial={"template": template})
     with cluster.operator():
         _running(cluster, 1)
         path = f"/api/v1/namespaces/{cluster.namespace}/pods/s-0-0/status"
@@ -152,7 +154,8 @@ def test_a_container_that_cannot_be_created_is_tried_from_the_edited_template(cl
 
 def test_a_container_that_never_begins_is_given_up_and_tried_from_the_edited_template(cluster: Cluster) -> None:
     cluster.running = True
-    template = {"spec": {"containers": [{"name": "main", "image": "trainer"}]}}
+    # A real scheduler would say that there is no node, and for a place there is no limit.
+    template = {"spec": {"schedulerName": "played", "containers": [{"name": "main", "image": "trainer"}]}}
     cluster.kubelet.left_alone = {"s-0-0"}
     # A Pod younger than ten seconds is not said to wait at all.
     cluster.apply(budget={"maxTrials": 1}, trial={"template": template, "startTimeout": "11s"})
