@@ -30,6 +30,8 @@ MODES = ("disk-kill", "disk-torn", "disk-full", "two-runners")
 DISK_CASES = ("grid", "random")
 _TRIALS = 4
 _FULL_OPERATIONS = 6
+# Before the directory is claimed, a full disk is a refusal with words, and a second runner is the first one.
+_CLAIMED = 3
 _SECONDS = 120
 _CHANGING = frozenset({"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link", "os.symlink"})
 _TEXT = re.compile(r"(?P<case>[a-z]+):(?P<mode>[a-z-]+)@(?P<at>\d+)")
@@ -97,9 +99,9 @@ def run_disk_plan(plan: DiskPlan) -> tuple[int, tuple[str, ...]]:
         code, text = _finish(_start(root, plan.case, plan))
         if plan.mode == "two-runners":
             second = (root / "second").read_text() if (root / "second").exists() else ""
-            if "process" not in second and plan.at <= _reference(plan.case)[1] - 3:
+            if "process" not in second and _CLAIMED < plan.at <= _reference(plan.case)[1] - 3:
                 wrong.append(f"a second runner was not refused: {second[-500:]!r}")
-        elif plan.mode == "disk-full" and code != 0:
+        elif plan.mode == "disk-full" and code != 0 and plan.at > _CLAIMED:
             wrong.append(f"a full disk ended the runner with {code}: {text[-1500:]}")
         for _ in range(3):
             code, text = _finish(_start(root, plan.case, None))

@@ -5,6 +5,7 @@ after a pause that grows; what asks to be woken comes back at that time, or earl
 """
 
 import asyncio
+import contextlib
 import heapq
 import itertools
 from collections import deque
@@ -80,10 +81,10 @@ class WorkQueue(Generic[K]):
                 return key
             self._changed.clear()
             timeout = max(0.0, self._later[0][0] - self._time()) if self._later else None
-            try:
-                await asyncio.wait_for(self._changed.wait(), timeout)
-            except TimeoutError:
-                continue
+            # Not wait_for: in Python 3.11 it swallows a cancellation that comes in the round in which the wait ends.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    await self._changed.wait()
 
     def done(self, key: K) -> None:
         """Say that a key was worked on; its failures are forgotten."""
