@@ -156,24 +156,24 @@ def test_no_key_is_ever_worked_on_twice_at_a_time_and_none_is_lost(steps):
 
 
 def test_a_worker_that_is_ended_in_the_moment_in_which_something_comes_ends():
-    queue: WorkQueue[str] = WorkQueue()
-
-    async def work() -> None:
-        while True:
-            queue.done(await queue.get())
-
     async def main(rounds: int) -> bool:
+        queue: WorkQueue[str] = WorkQueue()
+
+        async def work() -> None:
+            while True:
+                queue.done(await queue.get())
+
         worker = asyncio.ensure_future(work())
-        for _ in range(3):
-            await asyncio.sleep(0)
-        queue.add_after("a", 3600)
-        for _ in range(3):
+        queue.add_after("b", 3600)
+        for _ in range(5):
             await asyncio.sleep(0)
         queue.add("a")
         for _ in range(rounds):
             await asyncio.sleep(0)
         worker.cancel()
         await asyncio.wait({worker}, timeout=2)
-        return worker.cancelled()
+        ended = worker.cancelled()
+        worker.cancel()
+        return ended
 
     assert [asyncio.run(main(rounds)) for rounds in range(4)] == [True] * 4
