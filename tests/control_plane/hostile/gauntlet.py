@@ -91,6 +91,8 @@ class Gauntlet:
     def run(self, specs: Iterable[tuple[str, Tree]]) -> Outcome:
         """Send all of them; return what became of them when nothing is left of any."""
         began, sampled = time.monotonic(), 0.0
+        # Drawing takes minutes, in which the server closes a connection that says nothing.
+        self._api.close()
         for kind, tree in specs:
             while len(self._live) >= self._wide:
                 self._look()

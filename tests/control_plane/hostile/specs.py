@@ -299,7 +299,7 @@ def _policy(tree: Tree, chance: random.Random) -> None:
             {"action": "retry", "onExitCodes": {"values": [0]}},
         ]
     )
-    tree["spec"]["trial"]["retryPolicy"] = {"rules": [rule] * chance.choice([1, 20, 21, 500])}
+    tree["spec"]["trial"]["retryPolicy"] = {"rules": [rule] * chance.choice([1, 16, 17])}
 
 
 def _budget(tree: Tree, chance: random.Random) -> None:

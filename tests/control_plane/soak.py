@@ -1,0 +1,205 @@
+"""Churn on a real API server for twenty minutes: studies come, are edited and go, the API server goes away; nothing of the operator may grow.
+
+    make soak
+    make soak ARGUMENTS="--minutes 3 --seed 5"
+
+Exits with 1 where memory, files, sockets, threads or the queue grew, the operator ended, its log tells of a bug, or something was left over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from http.client import HTTPException
+from pathlib import Path
+from statistics import median
+
+from adapters.kubernetes.contract import a_study_object
+from control_plane.client import STUDIES, TRIALS, Answer, Client
+from control_plane.cluster import ControlPlane, run_control_plane, wait_until
+from control_plane.hostile.nodes import Nodes
+from control_plane.hostile.run import open_namespace
+from control_plane.hostile.watching import Operated, Sample, operate, slope_per_hour
+
+__all__ = ["Soak", "find_growth", "main"]
+
+# Nothing is judged before caches, pools and the first garbage collections have their size.
+_SETTLING = 0.35
+_MOST_MB_AN_HOUR = 30.0
+_LIVE = 12
+# Shorter than the lease's deadline: after a longer one an operator ends as it should, and another process begins at nothing.
+_OUTAGE_SECONDS = (1.0, 4.0)
+_ALGORITHMS = ("random", "auto", "tpe", "sobol", "grid")
+
+
+@dataclass(slots=True)
+class Soak:
+    """One soak.
+
+    Attributes:
+        done: What was done, by kind.
+        samples: The operator over time.
+        faults: What was wrong.
+    """
+
+    plane: ControlPlane
+    api: Client
+    namespace: str
+    operated: Operated
+    seed: int
+    tell: Callable[[str], None] = lambda _: None
+    done: dict[str, int] = field(default_factory=dict)
+    samples: list[Sample] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    outages: list[tuple[float, float]] = field(default_factory=list)
+    _names: list[str] = field(default_factory=list)
+
+    def run(self, seconds: float, *, outage_every: float = 240.0) -> None:
+        """Let it live so long, then clear everything away."""
+        chance = random.Random(self.seed)  # noqa: S311 - no secret
+        began = time.monotonic()
+        next_sample = next_outage = 0.0
+        while (now := time.monotonic() - began) < seconds:
+            if now >= next_sample:
+                next_sample = now + max(2.0, seconds / 120)
+                self.samples.append(self.operated.sample())
+                self.tell(f"{now:.0f} s: {self.done} {self.samples[-1]}")
+            if next_outage and now >= next_outage and now < seconds - 60:
+                self._take_the_server_away(chance.uniform(*_OUTAGE_SECONDS))
+                next_outage = now + outage_every
+            next_outage = next_outage or outage_every / 2
+            try:
+                self._churn(chance)
+            except (OSError, HTTPException):
+                self.api.close()
+            time.sleep(chance.uniform(0.2, 1.0))
+        self._clear()
+
+    def _churn(self, chance: random.Random) -> None:
+        path = STUDIES.format(namespace=self.namespace)
+        kind = "create" if len(self._names) < _LIVE else chance.choice(["create", "delete", "edit", "edit", "suspend"])
+        if kind == "create":
+            name = f"s-{self.done.get('create', 0)}"
+            budget = {"maxTrials": chance.randint(2, 60), "parallelTrials": chance.randint(1, 4)}
+            algorithm = {"name": chance.choice(_ALGORITHMS), "seed": 1}
+            if algorithm["name"] == "grid":
+                algorithm["grid"] = {"points": 5}
+            body = a_study_object(name, budget=budget, algorithm=algorithm, metrics={"source": "termination-message"})
+            if self._did(kind, self.api.create(path, body)):
+                self._names.append(name)
+            return
+        name = chance.choice(self._names)
+        if kind == "delete":
+            if self._did(kind, self.api.delete(f"{path}/{name}")):
+                self._names.remove(name)
+        elif kind == "suspend":
+            self._did(kind, self.api.merge(f"{path}/{name}", {"spec": {"suspend": chance.random() < 0.5}}))
+        else:
+            budget = {"maxTrials": chance.randint(1, 80), "parallelTrials": chance.randint(1, 6)}
+            self._did(kind, self.api.merge(f"{path}/{name}", {"spec": {"budget": budget}}))
+
+    def _did(self, kind: str, answer: Answer) -> bool:
+        self.done[kind] = self.done.get(kind, 0) + 1
+        if not answer.is_accepted and answer.code < 500:
+            self.faults.append(f"{kind} was refused: {answer.message[:300]}")
+        return answer.is_accepted
+
+    def _take_the_server_away(self, seconds: float) -> None:
+        self.plane.stop("kube-apiserver")
+        self.api.close()
+        time.sleep(seconds)
+        self.plane.start_api_server()
+        for name in ("kube-controller-manager", "kube-scheduler"):
+            # They end by themselves when the API server goes.
+            if name in self.plane.processes:
+                self.plane.stop(name)
+        self.plane.start_controllers()
+        self.outages.append((self.operated.sample().seconds, seconds))
+        self.done["outage"] = self.done.get("outage", 0) + 1
+
+    def _clear(self) -> None:
+        path = STUDIES.format(namespace=self.namespace)
+        for name in self._names:
+            self.api.delete(f"{path}/{name}")
+        others = (TRIALS.format(namespace=self.namespace), f"/api/v1/namespaces/{self.namespace}/pods")
+        try:
+            wait_until(
+                lambda: not any(self.api.get(each).body["items"] for each in (path, *others)),
+                what="everything to go",
+                seconds=240,
+            )
+            wait_until(lambda: self.operated.sample().queue == 0, what="the queue to drain", seconds=60)
+        except TimeoutError as error:
+            self.faults.append(str(error))
+        self.samples.append(self.operated.sample())
+        self.faults += [f"the operator's log: {line[:400]}" for line in self.operated.bugs()]
+        self.faults += find_growth(self.samples)
+
+
+def find_growth(samples: list[Sample]) -> list[str]:
+    """Return what grew over the later samples, in words.
+
+    A growth of files, sockets or threads is one of the median of the last third over that of the middle third by more than two and a tenth.
+    """
+    settled = samples[int(len(samples) * _SETTLING) :]
+    found = []
+    slope = slope_per_hour(settled, skip=0.0)
+    if slope > _MOST_MB_AN_HOUR:
+        found.append(f"memory grows by {slope:.1f} MB an hour")
+    half = len(settled) // 2
+    for name in ("files", "sockets", "threads"):
+        early, late = (median(getattr(one, name) for one in part) for part in (settled[:half], settled[half:]))
+        if late > 1.1 * early + 2:
+            found.append(f"{name} grew from {early:g} to {late:g}")
+    return found
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Soak; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--report", type=Path, help="file for everything, as JSON")
+    given = parser.parse_args(arguments)
+    with (
+        tempfile.TemporaryDirectory(prefix="seatrial-soak-") as folder,
+        run_control_plane(Path(folder)) as plane,
+        plane.client() as api,
+    ):
+        space = open_namespace(api, "soak")
+        chance = random.Random(given.seed)  # noqa: S311 - no secret
+        with (
+            operate(plane.admin, Path(folder), space) as operated,
+            Nodes(plane.admin, space, seconds=lambda _: chance.uniform(1.0, 4.0), seed=given.seed),
+        ):
+            soak = Soak(plane, api, space, operated, given.seed, tell=_say)
+            soak.run(60 * given.minutes)
+            calls = operated.read("seatrial_api_requests_total")
+            passes = operated.read("seatrial_reconcile_duration_seconds_count")
+    settled = soak.samples[int(len(soak.samples) * _SETTLING) :]
+    _say(f"\ndone: {soak.done}; {passes:.0f} passes, {calls:.0f} calls, outages (at, seconds): {soak.outages}")
+    _say(f"memory: {slope_per_hour(settled, skip=0.0):+.1f} MB an hour over {len(settled)} samples")
+    for name in ("rss_mb", "thinking_mb", "files", "sockets", "threads", "queue"):
+        values = [getattr(one, name) for one in settled]
+        _say(f"{name}: {min(values):.0f} to {max(values):.0f}, median {median(values):.0f}, last {values[-1]:.0f}")
+    for fault in soak.faults:
+        _say(f"FAULT {fault}")
+    if given.report:
+        report = {"done": soak.done, "faults": soak.faults, "passes": passes, "calls": calls, "outages": soak.outages}
+        given.report.write_text(json.dumps(report | {"samples": [asdict(one) for one in soak.samples]}, indent=1))
+    return 1 if soak.faults else 0
+
+
+def _say(words: str) -> None:
+    sys.stdout.write(words + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
