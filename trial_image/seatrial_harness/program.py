@@ -129,12 +129,13 @@ def _run(program: Sequence[str]) -> None:
             runpy.run_module(module, run_name="__main__", alter_sys=True)
         case ["-c", text, *rest]:
             sys.argv = ["-c", *rest]
+            # The text is the trial's own command, which a cold start would hand to the interpreter just so.
             exec(compile(text, "<string>", "exec", dont_inherit=True), _main_module(None).__dict__)  # noqa: S102
         case [path, *rest]:
             sys.argv = [path, *rest]
             whole = os.path.join(os.getcwd(), path.removeprefix("./"))  # noqa: PTH109, PTH118 - as the interpreter does it
             # Its module stays until the end, unlike runpy's: threads and exit handlers still need it.
-            exec(_compile(whole), _main_module(whole).__dict__)  # noqa: S102
+            exec(_compile(whole), _main_module(whole).__dict__)  # noqa: S102 - the trial's own script
 
 
 def _compile(path: str) -> CodeType:
