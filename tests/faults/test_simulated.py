@@ -35,7 +35,7 @@ def test_an_operator_that_is_killed_ten_times_changes_no_result(case: str):
     hold([*storms(case, 1, seed=2)])
 
 
-@pytest.mark.parametrize("mode", LONG)
+@pytest.mark.parametrize("mode", sorted(LONG))
 def test_ten_minutes_of_it_cost_ten_minutes(mode: Mode):
     case = [*CASES][LONG.index(mode) % len(CASES)]
 
