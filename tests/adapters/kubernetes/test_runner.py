@@ -11,7 +11,7 @@ from adapters.kubernetes.world import Cluster, Memory, ensure_trial
 from decide.builders import a_study
 from seatrial.adapters.kubernetes.fake.client import Faults, Moment
 from seatrial.adapters.kubernetes.faults import Forbidden, Invalid
-from seatrial.adapters.kubernetes.port import PODS, KubeObject, PatchKind, Resource
+from seatrial.adapters.kubernetes.port import PODS, TRIALS, KubeObject, PatchKind, Resource
 from seatrial.adapters.kubernetes.rehearsal import build_rehearsal_trial
 from seatrial.adapters.kubernetes.runner import Retention
 from seatrial.adapters.kubernetes.sweeping import SWEEP_PODS, SWEEP_SECONDS
@@ -286,6 +286,33 @@ async def test_nothing_is_told_before_the_pods_are_known():
 
 
 # ---- rehearsal -------------------------------------------------------------------------------------------------------
+
+
+async def test_no_pod_is_made_for_an_attempt_whose_end_the_server_knows_already():
+    lab = Lab()
+    known = lab.trial()
+    await lab.memory.settle()
+    ended = {"status": {"attempt": 1}}
+    lab.cluster.server.patch(TRIALS, "default", "s-0", ended, kind=PatchKind.MERGE, subresource="status")
+
+    with pytest.raises(TransientError, match="attempt 0 of s-0 is over"):
+        await lab.runner.start(lab.study, known, 0)
+
+    assert lab.cluster.pods() == []
+
+
+async def test_a_pod_stays_when_the_server_knows_the_trial_that_a_list_does_not_show():
+    lab = Lab()
+    await lab.start()
+    await lab.observe()
+    stranger = a_record(0).model_copy(update={"metadata": a_record(0).metadata.model_copy(update={"uid": None})})
+
+    with pytest.raises(TransientError, match="Trial s-0 exists"):
+        await lab.runner.stop(lab.study, stranger, 0)
+    lab.cluster.server.delete(TRIALS, "default", "s-0")
+    await lab.runner.stop(lab.study, stranger, 0)
+
+    assert lab.cluster.server.get(PODS, "default", "s-0-0")["metadata"]["deletionTimestamp"]
 
 
 async def test_pods_that_start_later_are_told_which_checkpoints_must_stay():

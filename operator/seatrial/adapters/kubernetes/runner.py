@@ -15,7 +15,8 @@ from seatrial.adapters.kubernetes.faults import AlreadyExists, ApiError, Conflic
 from seatrial.adapters.kubernetes.informer import Informer
 from seatrial.adapters.kubernetes.manifests import build_pod
 from seatrial.adapters.kubernetes.pods import PodRecord, build_release, read_attempt
-from seatrial.adapters.kubernetes.port import PODS, KubeClient, PatchKind
+from seatrial.adapters.kubernetes.port import PODS, TRIALS, KubeClient, PatchKind
+from seatrial.adapters.kubernetes.records import build_trial_record
 from seatrial.adapters.kubernetes.sweeping import Sweeper
 from seatrial.api.study import Study, StudySpec
 from seatrial.api.trial import Trial
@@ -120,7 +121,8 @@ class KubernetesRunner:
 
         Raises:
             SpecError: If the template has no container that trains.
-            TransientError: If an earlier attempt has not ended, or the Pod's name is still taken by another one.
+            TransientError: If an earlier attempt has not ended, the Pod's name is still taken by another one, or the server's record of the
+                trial says that this attempt is over.
         """
         name, namespace = trial.metadata.name, _key(study).namespace
         for earlier in range(number, -1, -1):
@@ -136,6 +138,7 @@ class KubernetesRunner:
         known = self._refused.get(_key(study), {}).get(name)
         if known is not None and known.shown.number >= number:
             return
+        await self._confirm(_key(study).namespace, trial, number)
         await self._create(study, trial, number)
 
     async def stop(self, study: Study, trial: Trial, number: int) -> None:
@@ -147,13 +150,14 @@ class KubernetesRunner:
         pod = self._pods.get(_key(study).namespace, names.build_pod_name(trial.metadata.name, number))
         if pod is None or pod.released or pod.deleting or pod.attempt.phase in _ENDED:
             return
+        await self._confirm_stranger(trial, pod)
         await self._delete(pod)
 
     async def release(self, study: Study, trial: Trial, number: int) -> None:
         """Let go of the Pod of an attempt that ended and whose result is stored.
 
         Raises:
-            TransientError: If it has not ended.
+            TransientError: If it has not ended, or has a record that is not known here yet.
         """
         key, name = _key(study), trial.metadata.name
         refused = self._refused.get(key, {}).get(name)
@@ -167,6 +171,7 @@ class KubernetesRunner:
             return
         if read_attempt(pod, self._clock.now()).phase not in _ENDED:
             raise _not_ended(name, number)
+        await self._confirm_stranger(trial, pod)
         await self._let_go(pod)
 
     def sweep_seconds(self, study: Study) -> float | None:
@@ -234,6 +239,35 @@ class KubernetesRunner:
     def _of(self, study: Study) -> list[PodRecord]:
         pods = self._pods.of(_key(study)).values()
         return [pod for pod in pods if pod.study_uid == (study.metadata.uid or "")]
+
+    async def _confirm(self, namespace: str, trial: Trial, number: int) -> None:
+        """Ask the server itself for the record: lists and watches may lag behind the attempt's end, when its Pod is gone already."""
+        name = trial.metadata.name
+        try:
+            stored = build_trial_record(await self._client.get(TRIALS, namespace, name)).model
+        except NotFound as error:
+            raise TransientError(f"Trial {name} is gone", retry_after_seconds=_SOON_SECONDS) from error
+        except (ApiError, ValueError) as error:
+            raise TransientError(f"Trial {name} cannot be read: {error}") from error
+        if stored.metadata.uid != trial.metadata.uid:
+            raise TransientError(f"Trial {name} is another one by now", retry_after_seconds=_SOON_SECONDS)
+        if stored.status.attempt > number or stored.status.completion_time is not None:
+            words = f"attempt {number} of {name} is over; what is known here is older than the server's record"
+            raise TransientError(words, retry_after_seconds=_SOON_SECONDS)
+
+    async def _confirm_stranger(self, trial: Trial, pod: PodRecord) -> None:
+        """Ask the server itself before a Pod goes for want of a record: lists that lag show Pods of trials that they do not show."""
+        if trial.metadata.uid is not None:
+            return
+        try:
+            stored = await self._client.get(TRIALS, pod.study.namespace, trial.metadata.name)
+        except NotFound:
+            return
+        except ApiError as error:
+            raise TransientError(f"Trial {trial.metadata.name} cannot be read: {error}") from error
+        if stored["metadata"].get("uid") == pod.trial_uid:
+            words = f"Trial {trial.metadata.name} exists, though what is known here is older"
+            raise TransientError(words, retry_after_seconds=_SOON_SECONDS)
 
     async def _create(self, study: Study, trial: Trial, number: int) -> None:
         key, name = _key(study), trial.metadata.name
