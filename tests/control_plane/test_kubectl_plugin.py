@@ -114,7 +114,7 @@ def test_kubectl_finds_the_plugin(plugin: Plugin, study: dict[str, Any]) -> None
     )
 
     assert "kubectl-seatrial" in found.stdout
-    assert plugin.call("list").stdout.splitlines()[1].split()[:5] == ["digits", "random", "8/8", "0", "0.963132"]
+    assert plugin.call("list").stdout.splitlines()[1].split()[:5] == ["digits", "random", "8/8", "0", "0.9631"]
 
 
 def test_the_commands_tell_of_a_study_as_on_a_laptop(plugin: Plugin, study: dict[str, Any]) -> None:

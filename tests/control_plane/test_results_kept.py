@@ -178,4 +178,4 @@ def test_a_container_that_never_begins_is_given_up_and_tried_from_the_edited_tem
 
 
 def _attempts(cluster: Cluster) -> list[str]:
-    return [past["reason"] for past in cluster.trials()[0]["status"].get("attempts", [])]
+    return [past["reason"] for past in cluster.trials()[0].get("status", {}).get("attempts", [])]

@@ -31,6 +31,7 @@ _ARITHMETIC = "the rule needs arithmetic or a walk that CEL has not"
 BEYOND_THE_SCHEMA: list[tuple[str, str]] = [
     (r"^spec\.trial\.template", _TEMPLATE),
     (r"^spec\.trial\.container is .* there is no such container", _TEMPLATE),
+    (r"^spec\.trial\.reuse is true, but the trial runs", _TEMPLATE),
     (r"^spec\.parameters\[\d+\]\.(choices|default|value|when\.in)", _TYPELESS),
     (r"^spec\.initialTrials\[\d+\]", _TYPELESS),
     (r"^spec\.parameters\[\d+\]\.when forms a cycle", _ARITHMETIC),

@@ -100,7 +100,7 @@ def test_studies_are_listed_with_the_columns_of_kubectl(world: World) -> None:
 
     assert lines[0].split() == ["NAME", "ALGORITHM", "TRIALS", "RUNNING", "BEST", "AGE", "STATE"]
     assert [line.split()[:2] for line in lines[1:]] == [["digits", "random"], ["new", "random"]]
-    assert lines[1].split()[2:5] == ["8/8", "0", "0.963132"]
+    assert lines[1].split()[2:5] == ["8/8", "0", "0.9631"]
     assert lines[2].split()[-1] == "New"
 
 

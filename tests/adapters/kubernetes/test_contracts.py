@@ -93,11 +93,11 @@ class SettledWorld:
 
     async def stop(self, study: Study, trial: Trial, number: int) -> None:
         await self.memory.settle()
-        await self.memory.runner.stop(study, trial, number)
+        await self.memory.runner.stop(study, ensure_trial(self.cluster, self.key, trial), number)
 
     async def release(self, study: Study, trial: Trial, number: int) -> None:
         await self.memory.settle()
-        await self.memory.runner.release(study, trial, number)
+        await self.memory.runner.release(study, ensure_trial(self.cluster, self.key, trial), number)
 
     async def until_deaf(self) -> None:
         """Scripted trials are deaf from their first moment."""
