@@ -53,9 +53,11 @@ def test_the_mlp_goes_on_from_its_rungs_and_trains_no_epoch_twice(tmp_path: Path
         assert attempts == [[1], [2, 3], [4, 5, 6, 7, 8, 9]][: len(attempts)]
         assert trial.status.steps_trained == sum(map(len, attempts)) == attempts[-1][-1]
         assert trial.status.checkpoint.step == attempts[-1][-1]
-    # Four at the first rung, the best of them at the second; of one nobody is the best third, so it is seen through at the end.
-    assert sorted(len(attempts) for attempts in trained.values()) == [1, 1, 1, 3]
-    assert stored.study.status.steps_trained == 4 * 1 + 2 + 6
+    # Four at the first rung; the best of the first three goes on, and the fourth only if it is better still. Of one or two at the second
+    # rung nobody is the best third, so the best of them is seen through at the end. Who comes when is up to the machine.
+    lengths = sorted(len(attempts) for attempts in trained.values())
+    assert lengths in ([1, 1, 1, 3], [1, 1, 2, 3])
+    assert stored.study.status.steps_trained == sum(attempts[-1][-1] for attempts in trained.values())
     best = stored.trials[stored.study.status.best.index]
     assert reason_of(best) is TrialReason.COMPLETED
     assert [step for step, _ in best.status.observation.curve] == list(range(1, 10))
