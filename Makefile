@@ -72,9 +72,8 @@ demo: $(VENV)/.demo ## Install, then run examples/digits.yaml to the end and wri
 	@$(BIN)/seatrial run examples/digits.yaml
 
 .PHONY: test
-test: setup verify ## Install, then pass every check and test
+test: setup verify ## Install, then pass every check and test but those on kind
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not kind" tests
-	@$(BIN)/python -m pytest -m kind tests/kind
 
 .PHONY: test-kind
 test-kind: $(VENV)/.dev ## The tests on a real cluster in containers, which they make where none is up
