@@ -63,7 +63,8 @@ def test_a_study_that_is_deleted_in_the_foreground_leaves_nothing(seatrial: Inst
 
     seatrial.kind.kubectl("delete", "study", name, "-n", namespace, "--cascade=foreground", "--timeout=90s")
 
-    assert seatrial.trials(namespace, name) == []
+    # Trials block the deletion of nobody: the study may be gone a moment before they are.
+    seatrial.kind.wait_until(lambda: seatrial.trials(namespace, name) == [], what="the end of the trials")
 
 
 def test_a_namespace_that_is_deleted_ends(seatrial: Installation, namespace: str) -> None:
