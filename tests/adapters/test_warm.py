@@ -18,9 +18,9 @@ import pytest
 
 from adapters import doomed_runner, restless_runner
 from adapters.contracts import until, until_ended, until_running
-from adapters.local_world import LocalWorld, a_local_study
+from adapters.local_world import LocalWorld, a_local_study, a_record
 from seatrial.adapters.local import records, warm
-from seatrial.adapters.local.files import is_locked
+from seatrial.adapters.local.files import is_locked, open_locked
 from seatrial.adapters.local.resources import Machine
 from seatrial.decide.attempts import Phase
 
@@ -254,6 +254,51 @@ async def test_a_running_orphan_is_adopted_and_its_exit_code_told(make, tmp_path
     ended = (await until_ended(world, "s-0"))["s-0"]
     assert (ended.phase, ended.exit_code, ended.infrastructure) == (Phase.EXITED, 5, False)
     assert (tmp_path / "ran").read_text() == "ran\n"
+
+
+@pytest.mark.parametrize("stops", [False, True])
+async def test_an_adopted_attempt_that_nobody_starts_after_all_never_began(make, tmp_path: Path, stops: bool):
+    assert run_doomed(tmp_path, "start recorded", *NOTES_ITSELF) == -signal.SIGKILL
+    world = make(*NOTES_ITSELF)
+    dying = open_locked(world.files().lock)
+    assert dying is not None
+    assert (await world.runner.observe(world.study))["s-0"].phase is Phase.RUNNING
+    if stops:
+        await world.runner.stop(world.study, a_record(0), 0)
+
+    os.close(dying)
+
+    await until(world, lambda seen: seen == {})
+    ended = await world.run()
+    assert (ended.phase, ended.exit_code, ended.number) == (Phase.EXITED, 0, 0)
+    assert (tmp_path / "ran").read_text() == "ran\n"
+
+
+async def test_an_attempt_that_notes_its_id_while_it_is_looked_at_lives(make, monkeypatch: pytest.MonkeyPatch):
+    world = make(*WAITS)
+    await world.start()
+    await until_pid(world)
+    looks = iter([None])
+    real = records.read_pid
+    monkeypatch.setattr(records, "read_pid", lambda files: next(looks, real(files)))
+
+    assert (await world.runner.observe(world.study))["s-0"].phase is Phase.RUNNING
+    (world.root / "go").touch()
+
+    assert (await until_ended(world, "s-0"))["s-0"].exit_code == 5
+
+
+async def test_an_orphan_that_noted_its_id_late_is_adopted_all_the_same(make, tmp_path: Path):
+    assert run_doomed(tmp_path, "running", *WAITS) == -signal.SIGKILL
+    world = make(*WAITS)
+    late = time.time() + 60
+    os.utime(world.files().pid, (late, late))
+
+    assert (await world.runner.observe(world.study))["s-0"].phase is Phase.RUNNING
+    (tmp_path / "go").touch()
+
+    ended = (await until_ended(world, "s-0"))["s-0"]
+    assert (ended.phase, ended.exit_code) == (Phase.EXITED, 5)
 
 
 @pytest.mark.parametrize("point", ["settled", "released"])

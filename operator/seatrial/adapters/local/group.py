@@ -1,7 +1,7 @@
 """The processes of one attempt that another runner started: found, measured and ended together.
 
 A process id may be somebody else's by the time it is used. An id is trusted while the leader's environment names the attempt's own
-files, or it is as old as the note of its id; group members must be no older than the attempt.
+files, or it is as old as the note of its id, or it holds the attempt's lock; group members must be no older than the attempt.
 """
 
 import contextlib
@@ -21,16 +21,15 @@ __all__ = ["has_leader", "kill_strays", "measure_group", "signal_orphans"]
 _SLACK_SECONDS = 5.0
 
 
-def has_leader(leader: int | None, termination: Path, noted_at: datetime | None) -> bool:
+def has_leader(leader: int, termination: Path, noted_at: datetime | None, lock: Path) -> bool:
     """Return whether *leader* is alive and leads an attempt, not a process that got its number later.
 
     Args:
-        leader: Its process id, None when it was not noted.
+        leader: Its process id.
         termination: Where the attempt's termination message goes: no other attempt's process has this in its environment.
         noted_at: When its process id was noted, for processes whose environment cannot be read or was overwritten.
+        lock: The attempt's lock, for those that noted their id late: on a busy machine seconds after they began.
     """
-    if leader is None:
-        return False
     try:
         process = psutil.Process(leader)
         if process.status() == psutil.STATUS_ZOMBIE:
@@ -38,7 +37,8 @@ def has_leader(leader: int | None, termination: Path, noted_at: datetime | None)
         with contextlib.suppress(psutil.AccessDenied):
             if process.environ().get(wire.TERMINATION_PATH) == str(termination):
                 return True
-        return noted_at is not None and abs(process.create_time() - noted_at.timestamp()) < _SLACK_SECONDS
+        young = noted_at is not None and abs(process.create_time() - noted_at.timestamp()) < _SLACK_SECONDS
+        return young or _holds(process, lock)
     except psutil.Error:
         return False
 

@@ -67,6 +67,8 @@ class LiveAttempt:
         process: The leader, where this runner started it and its warden lives.
         deadline: When it is killed (unix time), once it was told to stop.
         awaited: Whether it is to be started by the process that is kept ready, which has not said that it did.
+        adopted: Whether an earlier runner left it.
+        never_began: Whether, adopted when somebody was about to start it, it turned out that nobody did: it is to be forgotten.
     """
 
     files: AttemptFiles
@@ -75,6 +77,8 @@ class LiveAttempt:
     process: Child | None = None
     deadline: float | None = None
     awaited: bool = False
+    adopted: bool = False
+    never_began: bool = False
     _killed: bool = False
     _signal_again_at: float | None = None
     _drain_until: float | None = None
@@ -201,6 +205,9 @@ class LiveAttempt:
             return False
         if not self._drained(now):
             return False
+        self.never_began = self.adopted and _is_untouched(self.files)
+        if self.never_began:
+            return True
         self._read_sizes()
         trim(self.files.output, self._sizes[1], limits)
         self.shown = self._conclude(now)
@@ -223,13 +230,12 @@ class LiveAttempt:
             return False
         if records.read_exit(self.files) is not None:
             return True
-        # Where locks do not span processes (some network file systems) the leader's command line tells.
+        # Read once: between its fork and its first line it has no id, and a moment later it has one.
         pid, noted_at = records.read_pid(self.files), _written_at(self.files.pid)
-        return not has_leader(pid, self.files.termination, noted_at) and not self._starts()
-
-    def _starts(self) -> bool:
-        """Whether it may be between its fork and its first line."""
-        return records.read_pid(self.files) is None and is_locked(self.files.lock)
+        if pid is None:
+            return not is_locked(self.files.lock)
+        # Where locks do not span processes (some network file systems) the leader's command line tells.
+        return not has_leader(pid, self.files.termination, noted_at, self.files.lock)
 
     def _enforce(self, now: float) -> None:
         if self._killed:
@@ -307,8 +313,8 @@ class LiveAttempt:
 def find_attempt(files: AttemptFiles, trial: str, number: int, now: float) -> LiveAttempt | None:
     """Return an attempt that an earlier runner left, None when it never began (its folder is removed then)."""
     record = records.read_start(files)
-    held, pid = is_locked(files.lock), records.read_pid(files)
-    if not held and pid is None and records.read_exit(files) is None:
+    # Whoever holds the lock may write and let go of it meanwhile, not the other way round.
+    if not is_locked(files.lock) and _is_untouched(files):
         shutil.rmtree(files.folder, ignore_errors=True)
         return None
     if record is None:
@@ -323,9 +329,14 @@ def find_attempt(files: AttemptFiles, trial: str, number: int, now: float) -> Li
         gpus=len(record.share.gpus),
         notes=record.notes,
     )
-    found = LiveAttempt(files=files, record=record, shown=shown)
+    found = LiveAttempt(files=files, record=record, shown=shown, adopted=True)
     found.resume_stop(now)
     return found
+
+
+def _is_untouched(files: AttemptFiles) -> bool:
+    """Whether no process of it has written anything: it never ran."""
+    return records.read_pid(files) is None and records.read_exit(files) is None
 
 
 def _explain(code: int, killed: KillReason | None, files: AttemptFiles) -> tuple[str, str]:

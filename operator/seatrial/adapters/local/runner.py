@@ -301,16 +301,24 @@ class LocalRunner:
     def _poll(self) -> bool:
         """Look after all attempts; return whether one ended."""
         now, ended, draining = self._now(), False, False
-        for name, live in self._live.items():
+        for name, live in list(self._live.items()):
             if live.ended:
                 continue
             if live.poll(now, self._log_limits):
                 self._ledger.free(name)
                 ended = True
+                if live.never_began:
+                    self._forget(name)
             draining = draining or live.is_draining
         if draining:
             asyncio.get_running_loop().call_later(_DRAIN_POLL_SECONDS, self._poll_again)
         return ended
+
+    def _forget(self, name: str) -> None:
+        """Forget an attempt that never began, so that it is started under the same number."""
+        live = self._live.pop(name)
+        self._directory.mark(name, live.shown.number).unlink(missing_ok=True)
+        shutil.rmtree(live.files.folder, ignore_errors=True)
 
     def _poll_again(self) -> None:
         if self._poll():
