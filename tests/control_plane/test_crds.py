@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import yaml
 from api.wrong_studies import SOUND
 from control_plane.client import STUDIES, TRIALS, Client
 from control_plane.cluster import ControlPlane
+from seatrial.errors import SpecError
+from seatrial.search.checks import load_study
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
@@ -120,6 +123,54 @@ def test_the_search_of_a_study_cannot_be_changed(api: Client, study: str, change
 )
 def test_the_rest_of_a_study_can_be_changed_while_it_runs(api: Client, study: str, change: dict[str, Any]) -> None:
     assert api.merge(study, {"spec": change}).code == 200
+
+
+@pytest.mark.parametrize(
+    ("position", "change"),
+    [
+        pytest.param(2, {"choices": [32, None]}, id="ordinal"),
+        pytest.param(3, {"choices": [None, "sgd"]}, id="categorical"),
+        pytest.param(3, {"choices": ["sgd", None], "default": "sgd"}, id="beside a default"),
+        pytest.param(4, {"when": {"parameter": "optimizer", "in": ["sgd", None]}}, id="a condition"),
+    ],
+)
+def test_a_null_among_values_is_refused_at_creation_and_by_validate_in_words(
+    control_plane: ControlPlane, namespace: str, position: int, change: dict[str, Any]
+) -> None:
+    tree = sound()
+    tree["spec"]["parameters"][position] |= change
+    place = next(name for name in ("choices", "when") if name in change)
+
+    created = control_plane.kubectl("create", "-n", namespace, "-f", "-", text=json.dumps(tree), check=False)
+    with pytest.raises(SpecError) as refused:
+        load_study(json.dumps(tree).encode(), source="study.json")
+
+    assert created.returncode
+    assert f"spec.parameters[{position}]: Invalid value" in created.stderr
+    assert "choices and when.in must not hold null; write text, a number, true or false" in created.stderr
+    (problem,) = refused.value.problems
+    assert problem.path.startswith(f"spec.parameters[{position}].{place}")
+    assert problem.message == "is null, but must be text, a number, true or false; change it"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"choices": ["sgd", {}]}, {"choices": ["sgd", [None]]}, {"choices": ["sgd", {"a": None}]}, {"default": None}],
+    ids=str,
+)
+def test_a_study_that_the_server_takes_can_be_given_a_status_whatever_its_values(
+    api: Client, namespace: str, change: dict[str, Any]
+) -> None:
+    tree = sound()
+    tree["spec"]["parameters"][3] |= change
+    tree["spec"]["initialTrials"] = [{"lr": None}, {"optimizer": [None]}]
+    tree["spec"]["trial"]["template"]["spec"]["containers"][0]["args"] = ["a", None]
+    path = STUDIES.format(namespace=namespace)
+    assert api.create(path, tree).is_accepted
+
+    answer = api.merge(f"{path}/digits/status", {"status": {"progress": "1/2"}})
+
+    assert answer.code == 200, answer.message
 
 
 @pytest.mark.parametrize("change", [{"seed": 8}, {"assignment": {"lr": 0.02}}, {"index": 1}], ids=str)
@@ -232,8 +283,6 @@ def test_one_category_names_studies_and_trials(
 
 
 def test_defaults_are_filled_in_by_the_server_as_by_the_laptop(api: Client, study: str) -> None:
-    from seatrial.search.checks import load_study
-
     ours = load_study(SOUND.encode(), source="study.yaml").study.to_wire()["spec"]
     theirs = api.get(study).body["spec"]
 

@@ -72,6 +72,9 @@ _PARAMETER = (
         rule="self.type != 'int' || [has(self.min) ? self.min : 0.0, has(self.max) ? self.max : 0.0, has(self.step) ? self.step : 0.0].all(x, x >= -9007199254740992.0 && x <= 9007199254740992.0 && double(int(x)) == x)",
         message="type: int needs whole numbers of at most 2^53; round them or use type: float",
     ),
+    # The items of choices and when.in have no type, so that no schema can say that they are not null. To compare them, CEL has
+    # to read them all, and stops at a null. Without this a null is stored, and the rules of spec then refuse every status.
+    Rule(rule="self == self", message="choices and when.in must not hold null; write text, a number, true or false"),
 )
 _CONSTRAINT = (
     Rule(rule="has(self.min) || has(self.max)", message="a constraint needs min or max"),
