@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -47,8 +48,16 @@ class Answer:
 class Client:
     """One user's connection to an API server."""
 
-    def __init__(self, access: Access) -> None:
-        """Prepare a connection; the first request opens it."""
+    def __init__(self, access: Access, *, acting: str = "", groups: Sequence[str] = ()) -> None:
+        """Prepare a connection; the first request opens it.
+
+        Args:
+            access: Who connects.
+            acting: As whom, as ``kubectl --as`` has it; empty is themselves.
+            groups: The groups of whom they act as, as ``kubectl --as-group`` has them.
+        """
+        self._acting = [("Impersonate-User", acting)] if acting else []
+        self._acting += [("Impersonate-Group", group) for group in groups]
         context = ssl.create_default_context(cafile=str(access.authority))
         context.load_cert_chain(str(access.certificate), str(access.key))
         self._connection = http.client.HTTPSConnection(
@@ -68,7 +77,9 @@ class Client:
             query: Parameters of the address.
         """
         address = f"{path}?{urlencode(query)}" if query else path
-        headers = {"Content-Type": kind, "Accept": "application/json"}
+        headers = http.client.HTTPMessage()  # a name may be there twice
+        for name, value in (("Content-Type", kind), ("Accept", "application/json"), *self._acting):
+            headers.add_header(name, value)
         written = body if body is None or isinstance(body, bytes) else json.dumps(body)
         self._connection.request(method, address, written, headers)
         answer = self._connection.getresponse()

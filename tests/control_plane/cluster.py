@@ -141,7 +141,7 @@ class ControlPlane:
             self.processes.pop(name).stop(SIGKILL)
 
     def user(self, name: str, groups: Sequence[str] = ()) -> Access:
-        """Return access for a user in *groups*, without any right that RBAC does not give."""
+        """Return access for a user in *groups*, without any right that RBAC does not give: for programs of their own."""
         return self.authority.admit(self.server, name, groups)
 
     def kubectl(
@@ -166,9 +166,9 @@ class ControlPlane:
         return done
 
     @contextmanager
-    def client(self, access: Access | None = None) -> Iterator[Client]:
-        """Give a connection, for the admin unless *access* says otherwise."""
-        client = Client(access or self.admin)
+    def client(self, *, acting: str = "", groups: Sequence[str] = ()) -> Iterator[Client]:
+        """Give the admin's connection, who acts as somebody in *groups* if *acting* names one."""
+        client = Client(self.admin, acting=acting, groups=groups)
         try:
             yield client
         finally:

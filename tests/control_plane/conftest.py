@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from control_plane.client import Client
 from control_plane.cluster import ControlPlane, run_control_plane, wait_until
+from control_plane.helm import CHART, Helm
 
 _HERE = Path(__file__).parent
 _numbers = itertools.count(1)
@@ -48,3 +50,10 @@ def namespace(api: Client) -> Iterator[str]:
     wait_until(lambda: api.get(account).is_accepted, what=f"the service account of {name}")
     yield name
     api.delete(f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture(scope="session")
+def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
+    """Helm at the pinned version, built where it is missing."""
+    subprocess.run([CHART.parents[1] / "scripts" / "cluster-tools", "helm"], check=True)
+    return Helm(tmp_path_factory.mktemp("helm"))

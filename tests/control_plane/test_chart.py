@@ -1,9 +1,8 @@
-"""The chart: what it renders is what a real API server takes, wrong values are refused, and its policy holds."""
+"""The chart: what it renders is what a real API server takes, and wrong values are refused. Its rights: ``test_rights``."""
 
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from api.wrong_studies import SOUND
-from control_plane.client import STUDIES, Client
-from control_plane.cluster import ControlPlane, wait_until
-from control_plane.programs import find_program
+from control_plane.cluster import ControlPlane
+from control_plane.helm import CHART, Helm, select
 
 ROOT = Path(__file__).parents[2]
-CHART = ROOT / "charts" / "seatrial"
 MONITORS = ("monitoring.coreos.com/v1/PodMonitor", "monitoring.coreos.com/v1/ServiceMonitor")
 
 VALUES: dict[str, dict[str, Any]] = {
@@ -57,34 +53,6 @@ VALUES: dict[str, dict[str, Any]] = {
     "a digest": {"image": {"repository": "registry.example/a/b", "digest": "sha256:" + "0" * 64}},
     "a long name": {"fullnameOverride": "x" * 40},
 }
-
-
-@pytest.fixture(scope="session")
-def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
-    """Helm at the pinned version, built where it is missing."""
-    subprocess.run([ROOT / "scripts" / "cluster-tools", "helm"], check=True)
-    return Helm(tmp_path_factory.mktemp("helm"))
-
-
-class Helm:
-    def __init__(self, folder: Path) -> None:
-        self.values = folder / "values.yaml"
-
-    def run(self, *arguments: str, values: dict[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
-        self.values.write_text(json.dumps(values or {}))
-        command = [find_program("helm"), *arguments, "--values", self.values]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
-    def render(self, values: dict[str, Any] | None = None, *, kinds: tuple[str, ...] = ()) -> list[dict[str, Any]]:
-        apis = [word for kind in kinds for word in ("--api-versions", kind)]
-        done = self.run("template", "seatrial", str(CHART), "--namespace", "default", *apis, values=values)
-        assert done.returncode == 0, done.stderr
-        return [found for found in yaml.safe_load_all(done.stdout) if found]
-
-
-def select(objects: list[dict[str, Any]], kind: str, name: str = "") -> dict[str, Any]:
-    (found,) = [each for each in objects if each["kind"] == kind and each["metadata"]["name"].endswith(name)]
-    return found
 
 
 @pytest.mark.parametrize("values", VALUES.values(), ids=VALUES.keys())
@@ -165,23 +133,6 @@ def test_every_value_is_described() -> None:
     assert schema["additionalProperties"] is False
 
 
-def test_the_operator_has_the_rights_that_it_uses_and_no_more(helm: Helm) -> None:
-    role = select(helm.render(), "ClusterRole", "seatrial-default")
-
-    rights = {resource: sorted(rule["verbs"]) for rule in role["rules"] for resource in rule["resources"]}
-    assert rights == {
-        "studies": ["get", "list", "watch"],
-        "studies/status": ["patch"],
-        "studies/finalizers": ["update"],
-        "trials": ["create", "get", "list", "watch"],
-        "trials/status": ["patch"],
-        "trials/finalizers": ["update"],
-        "pods": ["create", "delete", "deletecollection", "get", "list", "patch", "watch"],
-        "pods/log": ["get"],
-        "events": ["create", "patch"],
-    }
-
-
 def test_in_namespaced_mode_nothing_is_granted_beyond_namespaces(helm: Helm) -> None:
     objects = helm.render({"watchNamespace": "team", "rbac": {"aggregate": False}})
 
@@ -238,109 +189,3 @@ def test_the_dashboard_asks_for_metrics_that_exist() -> None:
 
 def _words(text: str) -> set[str]:
     return set("".join(letter if letter.isalnum() or letter == "_" else " " for letter in text).split())
-
-
-# ---- the admission policy -------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def policy(helm: Helm, control_plane: ControlPlane) -> Iterator[None]:
-    """The chart's policy and roles in force."""
-    kinds = {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
-    objects = [
-        each for each in helm.render() if each["kind"] in kinds or each["metadata"]["name"].endswith(("-edit", "-view"))
-    ]
-    text = yaml.safe_dump_all(objects)
-    control_plane.kubectl("apply", "-f", "-", text=text)
-    yield
-    control_plane.kubectl("delete", "-f", "-", text=text)
-
-
-def grant(control_plane: ControlPlane, namespace: str, user: str, *rules: dict[str, Any]) -> None:
-    """Give a user rights in a namespace."""
-    role = {"kind": "Role", "apiVersion": "rbac.authorization.k8s.io/v1", "metadata": {"name": user}, "rules": rules}
-    binding = {"kind": "RoleBinding", "apiVersion": "rbac.authorization.k8s.io/v1", "metadata": {"name": user}}
-    binding |= {"roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": user}}
-    binding |= {"subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}]}
-    for each in (role, binding):
-        control_plane.kubectl("apply", "-n", namespace, "-f", "-", text=json.dumps(each))
-
-
-ON_STUDIES = {"apiGroups": ["seatrial.dev"], "resources": ["studies"], "verbs": ["*"]}
-ON_PODS = {"apiGroups": [""], "resources": ["pods"], "verbs": ["create"]}
-
-
-def study() -> dict[str, Any]:
-    return yaml.safe_load(SOUND)
-
-
-@pytest.mark.usefixtures("policy")
-def test_who_may_not_create_pods_may_not_create_studies(control_plane: ControlPlane, namespace: str) -> None:
-    grant(control_plane, namespace, "poor", ON_STUDIES)
-    with control_plane.client(control_plane.user("poor")) as client:
-        path = STUDIES.format(namespace=namespace)
-
-        # A policy comes into force some moments after it was stored.
-        wait_until(lambda: not client.create(path, study(), dryRun="All").is_accepted, what="the policy")
-        answer = client.create(path, study())
-
-    assert answer.code == 403
-    assert f"poor may not create Pods in namespace {namespace}" in answer.message
-
-
-@pytest.mark.usefixtures("policy")
-def test_who_may_create_pods_may_create_studies(control_plane: ControlPlane, namespace: str) -> None:
-    grant(control_plane, namespace, "rich", ON_STUDIES, ON_PODS)
-    with control_plane.client(control_plane.user("rich")) as client:
-        answer = client.create(STUDIES.format(namespace=namespace), study())
-
-    assert answer.code == 201, answer.message
-
-
-@pytest.mark.usefixtures("policy")
-def test_rights_in_another_namespace_do_not_count(control_plane: ControlPlane, namespace: str) -> None:
-    grant(control_plane, namespace, "elsewhere", ON_STUDIES)
-    grant(control_plane, "default", "elsewhere", ON_PODS)
-    with control_plane.client(control_plane.user("elsewhere")) as client:
-        path = STUDIES.format(namespace=namespace)
-        wait_until(lambda: not client.create(path, study(), dryRun="All").is_accepted, what="the policy")
-
-        assert client.create(path, study()).code == 403
-
-
-@pytest.mark.usefixtures("policy")
-def test_a_specification_is_changed_by_who_may_create_pods_alone(
-    control_plane: ControlPlane, api: Client, namespace: str
-) -> None:
-    grant(control_plane, namespace, "poor", ON_STUDIES)
-    path = STUDIES.format(namespace=namespace)
-    assert api.create(path, study()).is_accepted
-    with control_plane.client(control_plane.user("poor")) as client:
-        change = {"spec": {"budget": {"maxTrials": 99}}}
-        wait_until(lambda: not client.merge(f"{path}/digits", change, dryRun="All").is_accepted, what="the policy")
-
-        # The garbage collector, which may create no Pods, must be able to take a finalizer away.
-        assert client.merge(f"{path}/digits", {"metadata": {"labels": {"a": "b"}}}).code == 200
-        assert client.merge(f"{path}/digits", change).code == 403
-        assert client.delete(f"{path}/digits").code == 200
-
-
-@pytest.mark.usefixtures("policy")
-@pytest.mark.parametrize(
-    ("role", "verb", "expected"), [("edit", "create", True), ("view", "create", False), ("view", "list", True)]
-)
-def test_kubernetes_own_roles_hold_for_studies(
-    control_plane: ControlPlane, namespace: str, role: str, verb: str, expected: bool
-) -> None:
-    user = f"{role}er"
-    control_plane.kubectl("create", "rolebinding", user, "-n", namespace, f"--clusterrole={role}", f"--user={user}")
-
-    def may() -> bool:
-        done = control_plane.kubectl(
-            "auth", "can-i", verb, "studies.seatrial.dev", "-n", namespace, f"--as={user}", check=False
-        )
-        return done.stdout.strip() == "yes"
-
-    # The controller adds up roles in its own time.
-    wait_until(lambda: may() == expected, what=f"{role} to allow {verb}: {expected}")
-    assert may() == expected

@@ -23,9 +23,8 @@ def test_every_program_runs_at_the_version_of_the_api_server(control_plane: Cont
 
 
 def test_a_user_may_do_nothing_until_rbac_says_so(control_plane: ControlPlane, api: Client, namespace: str) -> None:
-    person = control_plane.user("jane", ["researchers"])
     path = STUDIES.format(namespace=namespace)
-    with control_plane.client(person) as jane:
+    with control_plane.client(acting="jane", groups=["researchers"]) as jane:
         before = jane.get(path)
 
         control_plane.kubectl(
