@@ -28,7 +28,8 @@ from bench.population.tasks import TASKS, Task  # noqa: E402 - the path comes fi
 
 from seatrial.search.algorithms import ALGORITHMS  # noqa: E402 - the path comes first
 from seatrial.search.base import Algorithm, Evaluated, History, Saved, Settings  # noqa: E402 - the path comes first
-from seatrial.search.space import Float, SearchSpace  # noqa: E402 - the path comes first
+from seatrial.search.parameters import Float  # noqa: E402 - the path comes first
+from seatrial.search.space import SearchSpace  # noqa: E402 - the path comes first
 
 METHODS = {
     "random, constant": None,

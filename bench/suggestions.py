@@ -23,7 +23,8 @@ def study(size: int, dimensions: int = 10):
     import numpy as np
 
     from seatrial.search.base import Evaluated, History
-    from seatrial.search.space import Categorical, Condition, Float, Int, SearchSpace
+    from seatrial.search.parameters import Categorical, Condition, Float, Int
+    from seatrial.search.space import SearchSpace
 
     space = SearchSpace(
         [

@@ -11,7 +11,8 @@ from typing import Protocol
 
 from seatrial.search.algorithms import ALGORITHMS
 from seatrial.search.base import Evaluated, History, Settings
-from seatrial.search.space import Assignment, Categorical, Int, SearchSpace
+from seatrial.search.parameters import Categorical, Int
+from seatrial.search.space import Assignment, SearchSpace
 
 __all__ = ["Engine", "build_engine"]
 

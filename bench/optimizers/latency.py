@@ -20,7 +20,8 @@ __all__ = ["report"]
 
 def space():
     """Return a mixed space of ten parameters, two of them conditional."""
-    from seatrial.search.space import Categorical, Condition, Float, Int, Ordinal, SearchSpace
+    from seatrial.search.parameters import Categorical, Condition, Float, Int, Ordinal
+    from seatrial.search.space import SearchSpace
 
     return SearchSpace(
         [

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from seatrial.search.space import Categorical, Condition, Float, Int, Parameter, SearchSpace
+from seatrial.search.parameters import Categorical, Condition, Float, Int, Parameter
+from seatrial.search.space import SearchSpace
 
 __all__ = ["CHECKPOINTS", "Run", "Suite", "default_suite", "search_space"]
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from seatrial.report.importance import FEWEST_TRIALS, build_importances
-from seatrial.search.space import Categorical, Condition, Float, Int, SearchSpace
+from seatrial.search.parameters import Categorical, Condition, Float, Int
+from seatrial.search.space import SearchSpace
 
 CUBE = SearchSpace([Float(name=name, low=0, high=1) for name in "abcd"])
 BRANCH = SearchSpace(

@@ -15,7 +15,8 @@ from seatrial.report.figures.base import extent_of
 from seatrial.report.palette import DARK, LIGHT
 from seatrial.report.progress import pick_to_draw, plan_lanes, rank_groups
 from seatrial.report.words import format_duration, format_number, format_value, plural
-from seatrial.search.space import Categorical, Condition, Float, Int, SearchSpace
+from seatrial.search.parameters import Categorical, Condition, Float, Int
+from seatrial.search.space import SearchSpace
 
 
 @pytest.mark.parametrize(

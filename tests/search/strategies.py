@@ -6,18 +6,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from seatrial.search.base import Evaluated, History, Pending
-from seatrial.search.space import (
-    Assignment,
-    Categorical,
-    Condition,
-    Constant,
-    Float,
-    Int,
-    Ordinal,
-    Parameter,
-    SearchSpace,
-    Value,
-)
+from seatrial.search.parameters import Categorical, Condition, Constant, Float, Int, Ordinal, Parameter, Value
+from seatrial.search.space import Assignment, SearchSpace
 
 __all__ = ["brute_force", "histories", "parameters", "spaces", "units", "values"]
 

@@ -17,7 +17,8 @@ from seatrial.search.algorithms.sobol import sobol_point
 from seatrial.search.algorithms.tpe import build_tpe
 from seatrial.search.base import Evaluated, History, Settings
 from seatrial.search.chance import generator
-from seatrial.search.space import Categorical, Condition, Float, Int, Ordinal, SearchSpace
+from seatrial.search.parameters import Categorical, Condition, Float, Int, Ordinal
+from seatrial.search.space import SearchSpace
 
 INF = float("inf")
 

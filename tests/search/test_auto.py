@@ -5,7 +5,8 @@ import pytest
 
 from seatrial.search.algorithms.auto import build_auto
 from seatrial.search.base import Evaluated, History, Pending, Settings
-from seatrial.search.space import Float, SearchSpace
+from seatrial.search.parameters import Float
+from seatrial.search.space import SearchSpace
 
 SPACE = SearchSpace([Float(name="x", low=0.0, high=1.0), Float(name="y", low=0.0, high=1.0)])
 

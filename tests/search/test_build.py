@@ -4,7 +4,7 @@ import pytest
 
 from seatrial.api.study import StudySpec
 from seatrial.search.build import build_algorithm, build_settings, build_space
-from seatrial.search.space import Categorical, Condition, Constant, Float, Int, Ordinal
+from seatrial.search.parameters import Categorical, Condition, Constant, Float, Int, Ordinal
 
 PARAMETERS = [
     {"name": "lr", "type": "float", "min": 1e-5, "max": 1e-1, "scale": "log", "default": 0.001},

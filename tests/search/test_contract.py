@@ -19,7 +19,8 @@ from seatrial.api.algorithm import AlgorithmName
 from seatrial.search.algorithms import ALGORITHMS, TRAITS
 from seatrial.search.base import Algorithm, Evaluated, History, Settings
 from seatrial.search.enumeration import Enumeration
-from seatrial.search.space import Assignment, Categorical, Condition, Constant, Float, Int, Ordinal, SearchSpace
+from seatrial.search.parameters import Categorical, Condition, Constant, Float, Int, Ordinal
+from seatrial.search.space import Assignment, SearchSpace
 
 # Those that go on from checkpoints keep other promises: tests/search/population.
 NAMES = [name for name in ALGORITHMS if not TRAITS[name].continues]

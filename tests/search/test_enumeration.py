@@ -9,7 +9,8 @@ from search.strategies import brute_force, spaces
 from seatrial.search.base import Exhausted
 from seatrial.search.dedupe import unseen
 from seatrial.search.enumeration import Enumeration, permuted
-from seatrial.search.space import Categorical, Condition, Float, Int, SearchSpace
+from seatrial.search.parameters import Categorical, Condition, Float, Int
+from seatrial.search.space import SearchSpace
 
 TREE = SearchSpace(
     [

@@ -4,7 +4,8 @@ import math
 from dataclasses import dataclass
 
 from seatrial.report.words import format_number, format_value
-from seatrial.search.space import Categorical, Constant, Float, Int, Ordinal, Parameter, SearchSpace, Value, describe
+from seatrial.search.parameters import Categorical, Constant, Float, Int, Ordinal, Parameter, Value, describe
+from seatrial.search.space import SearchSpace
 
 __all__ = ["Axis", "Tick", "build_axes", "round_places"]
 

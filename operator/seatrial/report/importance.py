@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seatrial.report.forest import Feature, grow_and_predict
-from seatrial.search.space import Assignment, Categorical, Parameter, SearchSpace
+from seatrial.search.parameters import Categorical, Parameter
+from seatrial.search.space import Assignment, SearchSpace
 
 __all__ = ["FEWEST_TRIALS", "Importance", "Importances", "build_importances"]
 

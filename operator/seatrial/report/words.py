@@ -4,7 +4,7 @@ import math
 from datetime import datetime
 
 from seatrial.api.conditions import StudyReason, TrialReason
-from seatrial.search.space import Value
+from seatrial.search.parameters import Value
 
 __all__ = [
     "STATE_WORDS",

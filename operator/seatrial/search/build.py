@@ -14,19 +14,9 @@ from seatrial.api.parameters import ParameterType, Scale
 from seatrial.api.study import StudySpec
 from seatrial.search.algorithms import ALGORITHMS
 from seatrial.search.base import Algorithm, Segment, Settings
+from seatrial.search.parameters import Categorical, Condition, Constant, Float, Int, Ordinal, Parameter, Value
 from seatrial.search.population.intervals import default_interval, generations
-from seatrial.search.space import (
-    Assignment,
-    Categorical,
-    Condition,
-    Constant,
-    Float,
-    Int,
-    Ordinal,
-    Parameter,
-    SearchSpace,
-    Value,
-)
+from seatrial.search.space import Assignment, SearchSpace
 
 __all__ = ["build_algorithm", "build_settings", "build_space", "initial_assignments", "planned_trials"]
 

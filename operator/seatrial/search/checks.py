@@ -21,7 +21,8 @@ from seatrial.search import population_checks
 from seatrial.search.algorithms import TRAITS
 from seatrial.search.algorithms.grid import grid_size
 from seatrial.search.build import build_settings, build_space
-from seatrial.search.space import Float, SearchSpace
+from seatrial.search.parameters import Float
+from seatrial.search.space import SearchSpace
 
 __all__ = ["ALL_CHECKS", "ALL_WARNINGS", "check_study", "load_object", "load_study"]
 

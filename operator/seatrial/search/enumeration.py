@@ -9,7 +9,8 @@ ever looked at and a range of a billion levels costs nothing.
 import hashlib
 from collections.abc import Sequence
 
-from seatrial.search.space import Assignment, Constant, Float, Int, Parameter, SearchSpace, Value
+from seatrial.search.parameters import Constant, Float, Int, Parameter, Value
+from seatrial.search.space import Assignment, SearchSpace
 
 __all__ = ["Enumeration", "level_of", "permuted"]
 

@@ -3,7 +3,8 @@
 import numpy as np
 
 from seatrial.search.enumeration import level_of
-from seatrial.search.space import Categorical, Float, Int, Parameter, SearchSpace, Value
+from seatrial.search.parameters import Categorical, Float, Int, Parameter, Value
+from seatrial.search.space import SearchSpace
 
 __all__ = ["free_parameters", "mutate", "reflect"]
 

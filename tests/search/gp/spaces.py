@@ -1,6 +1,7 @@
 """Search spaces that the tests of the GP share."""
 
-from seatrial.search.space import Categorical, Condition, Constant, Float, Int, Ordinal, SearchSpace
+from seatrial.search.parameters import Categorical, Condition, Constant, Float, Int, Ordinal
+from seatrial.search.space import SearchSpace
 
 __all__ = ["BRANCHES", "LINE", "MIXED"]
 

@@ -11,7 +11,8 @@ from seatrial.search.gp.branches import EVERY, due_branch
 from seatrial.search.gp.candidates import Branch, all_over, around
 from seatrial.search.gp.encoding import Encoding
 from seatrial.search.gp.optimise import NEAR, single_changes
-from seatrial.search.space import Condition, Float, Int, SearchSpace
+from seatrial.search.parameters import Condition, Float, Int
+from seatrial.search.space import SearchSpace
 
 
 def rows(*models):

@@ -9,7 +9,8 @@ from seatrial.search.algorithms.gp import build_gp
 from seatrial.search.base import Evaluated, History, Settings
 from seatrial.search.gp.design import branch_defaults, design_length
 from seatrial.search.gp.encoding import Encoding
-from seatrial.search.space import Categorical, Condition, Float, SearchSpace
+from seatrial.search.parameters import Categorical, Condition, Float
+from seatrial.search.space import SearchSpace
 
 PLANE = SearchSpace([Float(name="x", low=0.0, high=1.0), Float(name="y", low=0.0, high=1.0)])
 

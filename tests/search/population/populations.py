@@ -10,7 +10,8 @@ import numpy as np
 
 from seatrial.search.algorithms import ALGORITHMS
 from seatrial.search.base import Algorithm, Ask, Evaluated, History, Pending, Saved, Settings
-from seatrial.search.space import Float, SearchSpace
+from seatrial.search.parameters import Float
+from seatrial.search.space import SearchSpace
 
 SPACE = SearchSpace([Float(name="lr", low=0.001, high=1.0, log=True)])
 

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search.strategies import spaces
+from seatrial.search.parameters import Categorical, Condition, Constant, Float, Int, Ordinal
 from seatrial.search.population.explore import Explorer, explore, perturb
-from seatrial.search.space import Categorical, Condition, Constant, Float, Int, Ordinal, SearchSpace
+from seatrial.search.space import SearchSpace
 
 LR = Float(name="lr", low=1e-5, high=1e-1, log=True)
 DROPOUT = Float(name="dropout", low=0.0, high=0.5)

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from search.population.populations import Rehearsal, a_pbt
 from search.strategies import spaces
 from seatrial.search.base import Evaluated, Membership, Move, Saved, Source
+from seatrial.search.parameters import Categorical, Float
 from seatrial.search.population.explore import Explorer
 from seatrial.search.population.pb2 import Improvement, Trained, bandit_parameters, explore_by_bandit, improvements
-from seatrial.search.space import Categorical, Float, SearchSpace
+from seatrial.search.space import SearchSpace
 
 LINE = SearchSpace([Float(name="x", low=0.0, high=1.0)])
 ALL = Explorer(mutable={"x"})

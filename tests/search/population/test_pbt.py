@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from search.population.populations import SPACE, Rehearsal, a_pbt, falling
 from seatrial.search.algorithms.pbt import build_pbt
 from seatrial.search.base import Evaluated, History, Membership, Move, Saved, Settings, Source, Why
+from seatrial.search.parameters import Constant, Float, Int
 from seatrial.search.population.intervals import generations
-from seatrial.search.space import Constant, Float, Int, SearchSpace
+from seatrial.search.space import SearchSpace
 
 
 def ended(index: int, value: float | None, *, saved: bool = True, generation: int = 0, member: int | None = None):

@@ -13,8 +13,9 @@ from itertools import pairwise
 
 from seatrial.search.base import Ask, Exhausted, History, Settings, Suggestion
 from seatrial.search.enumeration import Enumeration, permuted
+from seatrial.search.parameters import Float, Int, Ordinal, Parameter, Value
 from seatrial.search.recommend import recommend_best
-from seatrial.search.space import Float, Int, Key, Ordinal, Parameter, SearchSpace, Value
+from seatrial.search.space import Key, SearchSpace
 from seatrial.search.turns import ask_in_turn
 
 __all__ = ["Grid", "build_grid", "grid_size", "grid_space"]

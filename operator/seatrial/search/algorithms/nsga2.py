@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from seatrial.search.base import Ask, Evaluated, Exhausted, History, Settings, Suggestion
 from seatrial.search.chance import generator
 from seatrial.search.dedupe import unseen
+from seatrial.search.parameters import Categorical, Parameter, Value
 from seatrial.search.pareto import pareto_ranks
 from seatrial.search.recommend import recommend_best
-from seatrial.search.space import Assignment, Categorical, Key, Parameter, SearchSpace, Value
+from seatrial.search.space import Assignment, Key, SearchSpace
 from seatrial.search.turns import ask_in_turn
 from seatrial.search.variation import free_parameters, mutate, reflect
 

@@ -29,8 +29,9 @@ from seatrial.search.base import Ask, Evaluated, Exhausted, History, Pending, Se
 from seatrial.search.chance import generator
 from seatrial.search.dedupe import unseen
 from seatrial.search.enumeration import level_of
+from seatrial.search.parameters import Categorical, Int, Parameter, Value
 from seatrial.search.recommend import recommend_best
-from seatrial.search.space import Assignment, Categorical, Int, Key, Parameter, SearchSpace, Value
+from seatrial.search.space import Assignment, Key, SearchSpace
 from seatrial.search.turns import ask_in_turn
 from seatrial.search.variation import free_parameters
 

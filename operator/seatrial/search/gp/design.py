@@ -6,7 +6,8 @@ import numpy as np
 from scipy.stats import qmc
 
 from seatrial.search.gp.encoding import Array, Encoding
-from seatrial.search.space import Assignment, Categorical, SearchSpace, Value
+from seatrial.search.parameters import Categorical, Value
+from seatrial.search.space import Assignment, SearchSpace
 
 __all__ = ["branch_defaults", "design_length", "design_point"]
 

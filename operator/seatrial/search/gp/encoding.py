@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seatrial.search.enumeration import level_of
-from seatrial.search.space import Assignment, Categorical, Condition, Int, Parameter, SearchSpace, Value
+from seatrial.search.parameters import Categorical, Condition, Int, Parameter, Value
+from seatrial.search.space import Assignment, SearchSpace
 from seatrial.search.variation import free_parameters
 
 __all__ = ["INACTIVE_CODE", "Array", "Encoding", "Mask"]

@@ -26,7 +26,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from seatrial.search.enumeration import level_of
-from seatrial.search.space import Assignment, Categorical, Constant, Float, Ordinal, Parameter, SearchSpace, Value
+from seatrial.search.parameters import Categorical, Constant, Float, Ordinal, Parameter, Value
+from seatrial.search.space import Assignment, SearchSpace
 
 __all__ = ["Explorer", "explore", "perturb"]
 

@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 
 from seatrial.search.base import Evaluated
 from seatrial.search.gp.linear import factor, inverse
+from seatrial.search.parameters import Categorical, Parameter
 from seatrial.search.population.explore import Explorer, explore
-from seatrial.search.space import Assignment, Categorical, Parameter, SearchSpace
+from seatrial.search.space import Assignment, SearchSpace
 
 __all__ = ["Improvement", "Trained", "bandit_parameters", "explore_by_bandit", "improvements"]
 
