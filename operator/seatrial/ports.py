@@ -88,6 +88,14 @@ class TrialRunner(Protocol):
         """
         ...
 
+    async def confirm(self, study: Study, trial: Trial, number: int) -> None:
+        """Make sure that an attempt still is as it was observed, before it is given up; one that is not known is none to be sure of.
+
+        Raises:
+            TransientError: If it is not: observe again.
+        """
+        ...
+
     async def stop(self, study: Study, trial: Trial, number: int) -> None:
         """Ask an attempt to end: the stop file and SIGTERM now, SIGKILL to all of it after the grace period. Returns at once."""
         ...

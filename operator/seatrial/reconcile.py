@@ -314,6 +314,8 @@ class Reconciler:
         if isinstance(action, CreateTrials):
             return await self._create(now, action.count)
         trial, seen, time = now.trials[action.trial], now.seen(action.trial), self._clock.now()
+        if _gives_up(action, seen.attempt):
+            await self._runner.confirm(now.study, trial, seen.attempt.number if seen.attempt else trial.status.attempt)
         match action:
             case StartAttempt():
                 await self._runner.start(now.study, with_exclusions(trial, now.study, now.trials), action.attempt)
@@ -497,6 +499,12 @@ def _together(actions: Sequence[Action]) -> list[list[Action]]:
 def _kind(action: Action) -> tuple[type, bool]:
     # A trial that takes over the result of another one needs that one's record.
     return type(action), isinstance(action, FinishTrial) and action.outcome is TrialReason.REUSED
+
+
+def _gives_up(action: Action, attempt: Attempt | None) -> bool:
+    """Whether an action stands on an attempt's silence: it runs on, or is lost, for all that was heard."""
+    lost = attempt is not None and attempt.phase is Phase.LOST
+    return isinstance(action, StopAttempt) or (lost and isinstance(action, FinishTrial | RequeueTrial | PauseTrial))
 
 
 def _hold_back(plan: Plan, now: _Pass, hold: str) -> Plan:

@@ -231,6 +231,16 @@ class RunnerContract:
 
         assert await world.runner.observe(world.study) == {}
 
+    async def test_what_was_observed_is_confirmed(self, world: RunnerWorld):
+        await world.runner.confirm(world.study, a_record(0), 0)
+        await world.runner.start(world.study, a_record(0, kind="long"), 0)
+        seen = await until_running(world, "s-0")
+
+        await world.runner.confirm(world.study, a_record(0), 0)
+
+        assert await world.runner.observe(world.study) == seen
+        await self._clear(world, "s-0")
+
     async def test_a_stopped_attempt_ends_and_stopping_twice_is_stopping_once(self, world: RunnerWorld):
         await world.runner.start(world.study, a_record(0, kind="long"), 0)
         await until_running(world, "s-0")

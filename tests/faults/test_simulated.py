@@ -42,6 +42,11 @@ def test_ten_minutes_of_it_cost_ten_minutes(mode: Mode):
     hold([*long_outages(case, count_writes(case), mode, 1, seed=3)])
 
 
+@pytest.mark.parametrize("text", ["pbt:late-events@43+600s#812", "pbt:dropped@42+8s#46"])
+def test_a_failure_of_which_nobody_heard_in_time_is_no_straggler(text: str):
+    hold([Plan.read(text)])
+
+
 @pytest.mark.parametrize("mode", Mode)
 def test_a_plan_is_read_back_from_its_text(mode: Mode):
     plan = Plan(case="pbt", mode=mode, at=17, seconds=5, seed=3)

@@ -11,8 +11,10 @@ from decide.builders import a_study
 from reconcile.simulation import Fuse, World, rough, trained
 from seatrial.adapters.local.memory import Script
 from seatrial.api.conditions import StudyReason, TrialReason, find_condition
+from seatrial.api.study import Study
 from seatrial.api.trial import Trial, reason_of
 from seatrial.decide.actions import PassRung, StopAttempt
+from seatrial.errors import TransientError
 
 
 def with_budget(**budget: object):
@@ -104,6 +106,37 @@ def test_a_trial_that_never_reports_is_failed_with_the_name_of_the_metric():
     (trial,) = world.records()
     assert reason_of(trial) is TrialReason.FAILED
     assert "'loss' was never reported" in trial.status.conditions[0].message
+
+
+@pytest.mark.parametrize(
+    ("known", "newest"),
+    [
+        pytest.param(
+            Script(duration_seconds=1e6), Script(duration_seconds=5, exit_code=2), id="runs on, for all we know"
+        ),
+        pytest.param(Script(duration_seconds=1, lost=True), Script(duration_seconds=5, exit_code=2), id="is lost"),
+    ],
+)
+def test_an_attempt_of_which_news_is_late_is_judged_by_the_news(
+    known: Script, newest: Script, monkeypatch: pytest.MonkeyPatch
+):
+    study = a_study(budget={"maxTrials": 1}, trial={**a_study().spec.trial.to_wire(), "timeout": "10s"})
+    world, heard = World(study, script=lambda *_: newest if heard else known), []
+
+    async def confirm(study: Study, trial: Trial, number: int) -> None:
+        if not heard:
+            heard.append(number)
+            world.runner._plays[trial.metadata.name].script = newest
+            raise TransientError("look again")
+
+    monkeypatch.setattr(world.runner, "confirm", confirm)
+    world.run()
+
+    (trial,) = world.records()
+    assert heard == [0]
+    assert trial.status.conditions[0].reason == "Failed"
+    assert trial.status.conditions[0].message.startswith("Error: exit code 2")
+    assert trial.status.attempts == []
 
 
 def test_a_timeout_stops_a_trial_that_hangs():

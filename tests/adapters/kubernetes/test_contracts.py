@@ -91,6 +91,10 @@ class SettledWorld:
         self.given.setdefault((trial.metadata.name, number), trial)
         await self.memory.runner.start(study, ensure_trial(self.cluster, self.key, trial), number)
 
+    async def confirm(self, study: Study, trial: Trial, number: int) -> None:
+        await self.memory.settle()
+        await self.memory.runner.confirm(study, ensure_trial(self.cluster, self.key, trial), number)
+
     async def stop(self, study: Study, trial: Trial, number: int) -> None:
         await self.memory.settle()
         await self.memory.runner.stop(study, ensure_trial(self.cluster, self.key, trial), number)

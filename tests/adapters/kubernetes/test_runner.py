@@ -315,6 +315,33 @@ async def test_a_pod_stays_when_the_server_knows_the_trial_that_a_list_does_not_
     assert lab.cluster.server.get(PODS, "default", "s-0-0")["metadata"]["deletionTimestamp"]
 
 
+async def test_an_end_that_no_event_told_is_found_before_the_attempt_is_given_up():
+    lab = Lab(exit_code=1)
+    await lab.start()
+    lab.cluster.kubelet.advance(1)
+    assert (await lab.observe())["s-0"].phase is Phase.RUNNING
+    lab.cluster.kubelet.advance(60)
+
+    with pytest.raises(TransientError, match="Pod s-0-0 is not as it was known here"):
+        await lab.runner.confirm(lab.study, lab.trial(), 0)
+
+    assert (await lab.runner.observe(lab.study))["s-0"].exit_code == 1
+    await lab.runner.confirm(lab.study, lab.trial(), 0)
+
+
+async def test_a_pod_that_went_unheard_of_is_known_to_be_gone_before_its_attempt_is_given_up():
+    lab = Lab()
+    await lab.start()
+    assert "s-0" in await lab.observe()
+    lab.cluster.server.patch(PODS, "default", "s-0-0", {"metadata": {"finalizers": []}}, kind=PatchKind.MERGE)
+    lab.cluster.server.delete(PODS, "default", "s-0-0", grace_seconds=0)
+
+    with pytest.raises(TransientError, match="Pod s-0-0 is not as it was known here"):
+        await lab.runner.confirm(lab.study, lab.trial(), 0)
+
+    assert await lab.runner.observe(lab.study) == {}
+
+
 async def test_pods_that_start_later_are_told_which_checkpoints_must_stay():
     lab = Lab()
     mounts = [{"name": "checkpoints", "mountPath": "/c"}]

@@ -141,6 +141,23 @@ class KubernetesRunner:
         await self._confirm(_key(study).namespace, trial, number)
         await self._create(study, trial, number)
 
+    async def confirm(self, study: Study, trial: Trial, number: int) -> None:
+        """Ask the server itself: the news of a Pod's end may be late, or never come.
+
+        Raises:
+            TransientError: If the Pod is not as it is known here.
+        """
+        namespace, now = _key(study).namespace, self._clock.now()
+        pod = self._pods.get(namespace, names.build_pod_name(trial.metadata.name, number))
+        if pod is None or pod.released:
+            return
+        newest = await self._refresh(namespace, pod.name)
+        if newest is None:
+            self._pods.note_gone(namespace, pod.name, pod.uid)
+        if newest is None or newest.uid != pod.uid or read_attempt(newest, now).phase != read_attempt(pod, now).phase:
+            words = f"Pod {pod.name} is not as it was known here; look again"
+            raise TransientError(words, retry_after_seconds=_SOON_SECONDS)
+
     async def stop(self, study: Study, trial: Trial, number: int) -> None:
         """Delete the attempt's Pod: the kubelet sends SIGTERM, and SIGKILL after the grace period; the finalizer keeps the result."""
         refused = self._refused.get(_key(study), {}).get(trial.metadata.name)

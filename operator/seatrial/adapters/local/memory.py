@@ -249,6 +249,9 @@ class SimulatedRunner:
         self._note(f"start {name}.{number}")
         self._admit()
 
+    async def confirm(self, study: Study, trial: Trial, number: int) -> None:
+        """Do nothing: no news is ever late."""
+
     async def stop(self, study: Study, trial: Trial, number: int) -> None:
         """Ask an attempt to end."""
         play = self._plays.get(trial.metadata.name)

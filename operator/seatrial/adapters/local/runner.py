@@ -159,6 +159,9 @@ class LocalRunner:
         self._queue[name] = _Queued(pod, variables, Attempt(trial=name, number=number, phase=Phase.WAITING))
         self._admit()
 
+    async def confirm(self, study: Study, trial: Trial, number: int) -> None:
+        """Do nothing: what was observed was seen, not heard of."""
+
     async def stop(self, study: Study, trial: Trial, number: int) -> None:
         """Ask an attempt to end: the stop file and SIGTERM now, SIGKILL to its whole group after the grace period."""
         self._open()
