@@ -1,9 +1,9 @@
-"""Churn on a real API server for twenty minutes: studies come, are edited and go, the API server goes away; nothing of the operator may grow.
+"""Churn on a real API server for twenty minutes: studies come, are edited and go, the way to the server breaks; nothing of the operator may grow.
 
     make soak
     make soak ARGUMENTS="--minutes 3 --seed 5"
 
-Exits with 1 where memory, files, sockets, threads or the queue grew, the operator ended, its log tells of a bug, or something was left over.
+Exits with 1 where memory, files, sockets, threads, tasks or the queue grew, the operator ended, its log tells of a bug, or something was left over.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from http.client import HTTPException
 from pathlib import Path
 from statistics import median
 
 from adapters.kubernetes.contract import a_study_object
 from control_plane.client import STUDIES, TRIALS, Answer, Client
-from control_plane.cluster import ControlPlane, run_control_plane, wait_until
+from control_plane.cluster import run_control_plane, wait_until
 from control_plane.hostile.nodes import Nodes
 from control_plane.hostile.run import open_namespace
 from control_plane.hostile.watching import Operated, Sample, operate, slope_per_hour
+from faults.plans import Mode, Plan
+from faults.proxy import FaultyProxy, run_proxy
 
 __all__ = ["Soak", "find_growth", "main"]
 
@@ -33,8 +34,23 @@ __all__ = ["Soak", "find_growth", "main"]
 _SETTLING = 0.35
 _MOST_MB_AN_HOUR = 30.0
 _LIVE = 12
-# Shorter than the lease's deadline: after a longer one an operator ends as it should, and another process begins at nothing.
-_OUTAGE_SECONDS = (1.0, 4.0)
+_OUTAGE_EVERY_SECONDS = 45.0
+# Shorter than the lease's deadline: after a longer one an operator ends as it should, and another process begins at nothing. So it is
+# the way to the server that is cut: a server that starts again takes as long as the machine likes.
+_OUTAGE_SECONDS = (1, 4)
+_OUTAGES = (
+    Mode.REFUSED,
+    Mode.HANGING,
+    Mode.UNAVAILABLE,
+    Mode.THROTTLED,
+    Mode.EXPIRED,
+    Mode.STALE_LIST,
+    Mode.CUT_REPLY,
+    Mode.LATE_EVENTS,
+    Mode.REPLAYED,
+)
+# Kopf's word for a call that it makes again.
+_RETRIED = '"message":"Request attempt #'
 _ALGORITHMS = ("random", "auto", "tpe", "sobol", "grid")
 
 
@@ -48,7 +64,7 @@ class Soak:
         faults: What was wrong.
     """
 
-    plane: ControlPlane
+    proxy: FaultyProxy
     api: Client
     namespace: str
     operated: Operated
@@ -57,27 +73,23 @@ class Soak:
     done: dict[str, int] = field(default_factory=dict)
     samples: list[Sample] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
-    outages: list[tuple[float, float]] = field(default_factory=list)
+    outages: list[str] = field(default_factory=list)
     _names: list[str] = field(default_factory=list)
 
-    def run(self, seconds: float, *, outage_every: float = 240.0) -> None:
+    def run(self, seconds: float) -> None:
         """Let it live so long, then clear everything away."""
         chance = random.Random(self.seed)  # noqa: S311 - no secret
         began = time.monotonic()
-        next_sample = next_outage = 0.0
+        next_sample, next_outage = 0.0, _OUTAGE_EVERY_SECONDS
         while (now := time.monotonic() - began) < seconds:
             if now >= next_sample:
                 next_sample = now + max(2.0, seconds / 120)
                 self.samples.append(self.operated.sample())
                 self.tell(f"{now:.0f} s: {self.done} {self.samples[-1]}")
-            if next_outage and now >= next_outage and now < seconds - 60:
-                self._take_the_server_away(chance.uniform(*_OUTAGE_SECONDS))
-                next_outage = now + outage_every
-            next_outage = next_outage or outage_every / 2
-            try:
-                self._churn(chance)
-            except (OSError, HTTPException):
-                self.api.close()
+            if now >= next_outage and now < seconds - 60:
+                next_outage = now + _OUTAGE_EVERY_SECONDS
+                self._cut_the_way(chance)
+            self._churn(chance)
             time.sleep(chance.uniform(0.2, 1.0))
         self._clear()
 
@@ -110,20 +122,15 @@ class Soak:
             self.faults.append(f"{kind} was refused: {answer.message[:300]}")
         return answer.is_accepted
 
-    def _take_the_server_away(self, seconds: float) -> None:
-        self.plane.stop("kube-apiserver")
-        self.api.close()
-        time.sleep(seconds)
-        self.plane.start_api_server()
-        for name in ("kube-controller-manager", "kube-scheduler"):
-            # They end by themselves when the API server goes.
-            if name in self.plane.processes:
-                self.plane.stop(name)
-        self.plane.start_controllers()
-        self.outages.append((self.operated.sample().seconds, seconds))
-        self.done["outage"] = self.done.get("outage", 0) + 1
+    def _cut_the_way(self, chance: random.Random) -> None:
+        """Let something be wrong between operator and server, from the operator's next write on."""
+        mode = _OUTAGES[len(self.outages) % len(_OUTAGES)]
+        plan = Plan(case="soak", mode=mode, at=1, seconds=chance.randint(*_OUTAGE_SECONDS), seed=self.seed)
+        self.proxy.arm(plan)
+        self.outages.append(str(plan))
 
     def _clear(self) -> None:
+        self.proxy.arm(None)
         path = STUDIES.format(namespace=self.namespace)
         for name in self._names:
             self.api.delete(f"{path}/{name}")
@@ -138,14 +145,14 @@ class Soak:
         except TimeoutError as error:
             self.faults.append(str(error))
         self.samples.append(self.operated.sample())
-        self.faults += [f"the operator's log: {line[:400]}" for line in self.operated.bugs()]
+        self.faults += [f"the operator's log: {line[:400]}" for line in self.operated.bugs() if _RETRIED not in line]
         self.faults += find_growth(self.samples)
 
 
 def find_growth(samples: list[Sample]) -> list[str]:
     """Return what grew over the later samples, in words.
 
-    A growth of files, sockets or threads is one of the median of the last third over that of the middle third by more than two and a tenth.
+    A growth of files, sockets, threads or tasks is one of the median of the later half over that of the earlier by more than two and a tenth.
     """
     settled = samples[int(len(samples) * _SETTLING) :]
     found = []
@@ -153,7 +160,7 @@ def find_growth(samples: list[Sample]) -> list[str]:
     if slope > _MOST_MB_AN_HOUR:
         found.append(f"memory grows by {slope:.1f} MB an hour")
     half = len(settled) // 2
-    for name in ("files", "sockets", "threads"):
+    for name in ("files", "sockets", "threads", "tasks"):
         early, late = (median(getattr(one, name) for one in part) for part in (settled[:half], settled[half:]))
         if late > 1.1 * early + 2:
             found.append(f"{name} grew from {early:g} to {late:g}")
@@ -171,21 +178,22 @@ def main(arguments: list[str] | None = None) -> int:
         tempfile.TemporaryDirectory(prefix="seatrial-soak-") as folder,
         run_control_plane(Path(folder)) as plane,
         plane.client() as api,
+        run_proxy(plane.admin) as proxy,
     ):
         space = open_namespace(api, "soak")
         chance = random.Random(given.seed)  # noqa: S311 - no secret
         with (
-            operate(plane.admin, Path(folder), space) as operated,
+            operate(proxy.write_kubeconfig(Path(folder) / "proxy.kubeconfig"), Path(folder), space) as operated,
             Nodes(plane.admin, space, seconds=lambda _: chance.uniform(1.0, 4.0), seed=given.seed),
         ):
-            soak = Soak(plane, api, space, operated, given.seed, tell=_say)
+            soak = Soak(proxy, api, space, operated, given.seed, tell=_say)
             soak.run(60 * given.minutes)
             calls = operated.read("seatrial_api_requests_total")
             passes = operated.read("seatrial_reconcile_duration_seconds_count")
     settled = soak.samples[int(len(soak.samples) * _SETTLING) :]
-    _say(f"\ndone: {soak.done}; {passes:.0f} passes, {calls:.0f} calls, outages (at, seconds): {soak.outages}")
+    _say(f"\ndone: {soak.done}; {passes:.0f} passes, {calls:.0f} calls, {len(soak.outages)} outages")
     _say(f"memory: {slope_per_hour(settled, skip=0.0):+.1f} MB an hour over {len(settled)} samples")
-    for name in ("rss_mb", "thinking_mb", "files", "sockets", "threads", "queue"):
+    for name in ("rss_mb", "thinking_mb", "files", "sockets", "threads", "tasks", "queue"):
         values = [getattr(one, name) for one in settled]
         _say(f"{name}: {min(values):.0f} to {max(values):.0f}, median {median(values):.0f}, last {values[-1]:.0f}")
     for fault in soak.faults:

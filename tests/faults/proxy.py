@@ -109,9 +109,12 @@ class FaultyProxy:
             self.url = f"http://{host}:{port}"
             self._ready.set()
             await self._halt.wait()
-            for task in self._later:
-                task.cancel()
             await runner.cleanup()
+            # Watches that nobody has closed, and what was to be done later.
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
 
     # ---- requests ----------------------------------------------------------------------------------------------------
 

@@ -34,6 +34,7 @@ class Sample:
         sockets: Of these, TCP connections.
         threads: Threads.
         queue: Studies that wait for a pass.
+        tasks: Tasks of its event loop.
     """
 
     seconds: float
@@ -43,6 +44,7 @@ class Sample:
     sockets: int
     threads: int
     queue: int
+    tasks: int
 
 
 class Operated:
@@ -71,6 +73,7 @@ class Operated:
                 sockets=len(process.net_connections("tcp")),
                 threads=process.num_threads(),
                 queue=int(self.read("seatrial_queue_depth")),
+                tasks=int(self.read("seatrial_tasks")),
             )
 
     def read(self, name: str) -> float:

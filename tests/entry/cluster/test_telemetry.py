@@ -136,10 +136,12 @@ def test_calls_are_counted_by_verb_kind_and_code_and_a_watch_has_no_latency():
 def test_what_is_read_at_a_scrape_is_as_it_is_then():
     telemetry, queue = Telemetry(), ["a"]
     telemetry.watch_queue(lambda: len(queue))
+    telemetry.watch_tasks(lambda: 30 + len(queue))
     telemetry.watch_cache("pods", lambda: 7.5)
     queue.append("b")
 
     assert value(telemetry, "seatrial_queue_depth") == 2
+    assert value(telemetry, "seatrial_tasks") == 32
     assert value(telemetry, "seatrial_informer_staleness_seconds", resource="pods") == 7.5
 
 

@@ -314,7 +314,9 @@ class Operator:
         return StudyWorker(world, wake=self.queue.add, observer=Teller(self._telemetry, self.events))
 
     def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
         self._telemetry.watch_queue(lambda: len(self.queue))
+        self._telemetry.watch_tasks(lambda: len(asyncio.all_tasks(loop)))
         for name in ("studies", "trials", "pods"):
             self._telemetry.watch_cache(name, partial(self._age, name))
 

@@ -119,6 +119,7 @@ class Telemetry:
             registry=registry,
         )
         self._depth = Gauge("seatrial_queue_depth", "Studies that wait for a pass.", registry=registry)
+        self._tasks = Gauge("seatrial_tasks", "Tasks of the event loop.", registry=registry)
         self._leader = Gauge("seatrial_leader", "1 while this process is the one that works.", registry=registry)
         self._staleness = Gauge(
             "seatrial_informer_staleness_seconds",
@@ -203,6 +204,10 @@ class Telemetry:
     def watch_queue(self, depth: Callable[[], float]) -> None:
         """Read the queue's depth at every scrape."""
         self._depth.set_function(depth)
+
+    def watch_tasks(self, number: Callable[[], float]) -> None:
+        """Read at every scrape how many tasks there are."""
+        self._tasks.set_function(number)
 
     def watch_cache(self, resource: str, staleness_seconds: Callable[[], float]) -> None:
         """Read at every scrape how old a cache is.
