@@ -37,7 +37,7 @@ class Scheduled:
         trial = Trial(trial_id=self.count, config=suggestion.config, creation_time=dt.datetime(2030, 1, 1))  # noqa: DTZ001
         self.count += 1
         self.scheduler.on_trial_add(trial)
-        return trial, dict(suggestion.config)
+        return trial, {parameter: 0 for parameter, _ in self.table.parameters} | dict(suggestion.config)
 
     def go_on(self, trial, step, loss):
         decision = self.scheduler.on_trial_result(trial, {"loss": loss, "epoch": step})
@@ -56,7 +56,8 @@ def main():
     table = load(name)
     random.seed(seed)
     np.random.seed(seed)
-    space = {parameter: randint(0, len(values) - 1) for parameter, values in table.parameters}
+    # BOHB's densities cannot be drawn over a parameter that has one value.
+    space = {parameter: randint(0, len(values) - 1) for parameter, values in table.parameters if len(values) > 1}
     scheduler = {"ASHA": ASHA, "BOHB": BOHB}[method](
         space, metric="loss", time_attr="epoch", max_t=table.steps, random_seed=seed, grace_period=1, reduction_factor=3
     )
