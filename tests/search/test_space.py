@@ -58,6 +58,31 @@ def test_a_float_without_a_step_makes_a_space_infinite():
     assert NESTED.size is None
 
 
+def test_the_size_of_a_chain_of_conditions_is_counted_without_walking_its_ways():
+    """A parameter per link, 64 of its values leading on: 64^63 ways to the end, which nobody can walk."""
+    choices = tuple(range(256))
+    links = [
+        Categorical(
+            name=f"p{link}",
+            choices=choices,
+            when=Condition(parent=f"p{link - 1}", values=choices[:64]) if link else None,
+        )
+        for link in range(64)
+    ]
+
+    size = 256
+    for _ in range(63):
+        size = 256 - 64 + 64 * size
+    assert SearchSpace(links).size == size
+
+
+def test_a_float_that_no_value_leads_to_makes_no_space_infinite():
+    root = Categorical(name="root", choices=("a", "b"))
+    lost = Float(name="lost", low=0.0, high=1.0, when=Condition(parent="root", values=("c",)))
+
+    assert SearchSpace([root, lost]).size == 2
+
+
 def test_parents_come_before_children_whatever_the_user_wrote():
     assert next(p.name for p in NESTED.declared) == "momentum"
     assert [p.name for p in NESTED] == ["optimizer", "momentum", "nesterov", "warmup", "epochs"]

@@ -6,7 +6,7 @@ Notation:
     assignment: parameter name -> value, active parameters only.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -133,22 +133,17 @@ class SearchSpace:
     @cached_property
     def size(self) -> int | None:
         """Exact number of distinct assignments, conditional branches counted once each; None when a float makes it infinite."""
-        total = 1
-        for parameter in self.parameters:
-            if parameter.when is None:
-                below = self._size_below(parameter)
-                if below is None:
-                    return None
-                total *= below
-        return total
+        below: dict[str, int | None] = {}
+        # Children before parents, each once: along a chain of conditions there are more ways than can be walked.
+        for parameter in reversed(self.parameters):
+            below[parameter.name] = self._size_below(parameter, below)
+        return _product(below[parameter.name] for parameter in self.parameters if parameter.when is None)
 
-    def _size_below(self, parameter: Parameter) -> int | None:
-        """Number of assignments of *parameter* and everything that depends on it."""
+    def _size_below(self, parameter: Parameter, below: Mapping[str, int | None]) -> int | None:
+        """Number of assignments of *parameter* and everything that depends on it, from the numbers *below* of its children."""
         levels = parameter.levels
         children = self.children[parameter.name]
-        if levels is None:
-            return None
-        if not children:
+        if levels is None or not children:
             return levels
         named: list[Value] = []
         for child in children:
@@ -157,15 +152,22 @@ class SearchSpace:
                     named.append(value)
         total = levels - len(named)
         for value in named:
-            branch = 1
-            for child in children:
-                if child.when and child.when.holds({parameter.name: value}):
-                    below = self._size_below(child)
-                    if below is None:
-                        return None
-                    branch *= below
+            active = (child for child in children if child.when and child.when.holds({parameter.name: value}))
+            branch = _product(below[child.name] for child in active)
+            if branch is None:
+                return None
             total += branch
         return total
+
+
+def _product(sizes: Iterable[int | None]) -> int | None:
+    """Return the product, None when one of them has no end."""
+    total = 1
+    for size in sizes:
+        if size is None:
+            return None
+        total *= size
+    return total
 
 
 def _parents_first(parameters: Sequence[Parameter]) -> tuple[Parameter, ...]:
