@@ -16,13 +16,15 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-from seatrial.adapters.local.memory import MemoryStore, Script, SimulatedClock, SimulatedRunner
+from seatrial.adapters.local.memory import MemoryStore, SimulatedClock
+from seatrial.adapters.local.simulated import Script, SimulatedRunner
 from seatrial.api.conditions import TrialReason
 from seatrial.api.study import Study
 from seatrial.decide.actions import FinishTrial, RecordPhase
 from seatrial.decide.attempts import Attempt, Phase
 from seatrial.decide.curves import Curve, CurveBuilder, Curves
-from seatrial.decide.lifecycle import Seen, new_trial, status_finished, status_phase
+from seatrial.decide.lifecycle import new_trial, status_finished, status_phase
+from seatrial.decide.observation import Seen
 from seatrial.decide.planner import plan_study
 from seatrial.decide.rules import Standings, rungs
 from seatrial.decide.suggest import Proposal

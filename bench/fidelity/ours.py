@@ -5,7 +5,8 @@ import asyncio
 from bench.fidelity.tables import Table
 from bench.fidelity.workers import Outcome
 
-from seatrial.adapters.local.memory import MemoryStore, Script, SimulatedClock, SimulatedRunner
+from seatrial.adapters.local.memory import MemoryStore, SimulatedClock
+from seatrial.adapters.local.simulated import Script, SimulatedRunner
 from seatrial.api.study import Study
 from seatrial.api.trial import Trial
 from seatrial.reconcile import Reconciler

@@ -37,7 +37,6 @@ from seatrial.decide.changes import changed_places
 from seatrial.decide.continuing import Continuations
 from seatrial.decide.curves import Curves
 from seatrial.decide.lifecycle import (
-    Seen,
     new_trial,
     status_finished,
     status_passed,
@@ -49,6 +48,7 @@ from seatrial.decide.lifecycle import (
     status_stopping,
     with_exclusions,
 )
+from seatrial.decide.observation import Seen
 from seatrial.decide.planner import plan_study
 from seatrial.decide.retention import future_parents, plan_retention
 from seatrial.decide.rules import Standings, rungs

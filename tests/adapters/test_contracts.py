@@ -10,8 +10,9 @@ from adapters.contracts import RunnerContract, StoreContract
 from adapters.local_world import PYTHON_BEHAVIOURS, LocalWorld, a_local_study
 from decide.builders import a_study
 from seatrial.adapters.local.layout import StudyDirectory
-from seatrial.adapters.local.memory import MemoryStore, Script, SimulatedClock, SimulatedRunner
+from seatrial.adapters.local.memory import MemoryStore, SimulatedClock
 from seatrial.adapters.local.resources import Machine
+from seatrial.adapters.local.simulated import Script, SimulatedRunner
 from seatrial.adapters.local.store import DirectoryStore
 from seatrial.api.trial import Trial
 

@@ -19,7 +19,7 @@ from control_plane.kubelet import Kubelet, completed
 from control_plane.operating import OperatorProcess, run_operator
 from entry.rehearsal import rehearsed_trials
 from seatrial.adapters.kubernetes.names import FINALIZER
-from seatrial.adapters.local.memory import Script
+from seatrial.adapters.local.simulated import Script
 from seatrial.api.trial import Trial
 from seatrial.search.checks import load_object
 

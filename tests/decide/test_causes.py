@@ -27,7 +27,8 @@ from seatrial.decide.causes import (
     Told,
     find_cause,
 )
-from seatrial.decide.lifecycle import Seen, status_requeued, with_exclusions
+from seatrial.decide.lifecycle import status_requeued, with_exclusions
+from seatrial.decide.observation import Seen
 from seatrial.decide.outcome import settle, settle_vanished
 from seatrial.decide.planner import plan_study
 from seatrial.decide.snapshot import build_limits, build_trial

@@ -15,8 +15,6 @@ from seatrial.decide.actions import FinishTrial, PassRung, RecordPhase, RequeueT
 from seatrial.decide.attempts import FinalMetric, Phase, Report, ReportStatus, SavedCheckpoint
 from seatrial.decide.curves import CurveBuilder
 from seatrial.decide.lifecycle import (
-    Seen,
-    build_observation,
     describe_assignment,
     new_trial,
     status_finished,
@@ -25,8 +23,8 @@ from seatrial.decide.lifecycle import (
     status_requeued,
     status_reused,
     status_stopping,
-    thin,
 )
+from seatrial.decide.observation import Seen, build_observation, thin
 from seatrial.decide.snapshot import Snapshotter
 from seatrial.decide.suggest import Proposal
 

@@ -7,7 +7,8 @@ import math
 from collections.abc import Callable
 
 from decide.builders import a_study
-from seatrial.adapters.local.memory import MemoryStore, Script, SimulatedClock, SimulatedRunner
+from seatrial.adapters.local.memory import MemoryStore, SimulatedClock
+from seatrial.adapters.local.simulated import Script, SimulatedRunner
 from seatrial.api.study import Study
 from seatrial.api.trial import Trial
 from seatrial.reconcile import Look, Reconciler

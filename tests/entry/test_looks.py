@@ -10,7 +10,8 @@ import pytest
 from rich.console import Console
 
 from entry.rehearsal import digits_script, digits_study
-from seatrial.adapters.local.memory import MemoryStore, SimulatedClock, SimulatedRunner
+from seatrial.adapters.local.memory import MemoryStore, SimulatedClock
+from seatrial.adapters.local.simulated import SimulatedRunner
 from seatrial.api.study import Study
 from seatrial.decide.actions import FinishTrial
 from seatrial.entry.cli.kube.looks import Looks, attempt_of_record, rests

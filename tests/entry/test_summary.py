@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from entry.rehearsal import digits_script, digits_study, rehearsed_trials
-from seatrial.adapters.local.memory import Script
+from seatrial.adapters.local.simulated import Script
 from seatrial.api.study import Best, Study
 from seatrial.api.trial import Checkpoint, Trial
 from seatrial.decide.snapshot import parse_time

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from seatrial.adapters.local.memory import Script
+from seatrial.adapters.local.simulated import Script
 from seatrial.api.study import Study
 from seatrial.api.trial import Trial
 from seatrial.decide.attempts import FinalMetric, Report, ReportStatus, SavedCheckpoint

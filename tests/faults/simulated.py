@@ -24,7 +24,7 @@ from seatrial.adapters.kubernetes.faults import ApiError
 from seatrial.adapters.kubernetes.port import PODS, STUDIES, TRIALS
 from seatrial.adapters.kubernetes.records import build_study_record, build_trial_record
 from seatrial.adapters.kubernetes.runner import Retention
-from seatrial.adapters.local.memory import Script
+from seatrial.adapters.local.simulated import Script
 from seatrial.api.algorithm import AlgorithmName
 from seatrial.api.trial import Trial
 from seatrial.decide.snapshot import StudySnapshot

@@ -8,7 +8,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from seatrial.adapters.local.memory import MemoryStore, Script, SimulatedClock, SimulatedRunner
+from seatrial.adapters.local.memory import MemoryStore, SimulatedClock
+from seatrial.adapters.local.simulated import Script, SimulatedRunner
 from seatrial.api.conditions import StudyReason, TrialReason, find_condition
 from seatrial.api.study import Study, StudyStatus
 from seatrial.api.trial import Trial, TrialStatus, reason_of

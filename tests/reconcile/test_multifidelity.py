@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from decide.builders import a_study
 from reconcile.simulation import Fuse, World, chance, loss, rough, trained
-from seatrial.adapters.local.memory import Script
+from seatrial.adapters.local.simulated import Script
 from seatrial.api.conditions import StudyReason, TrialReason, find_condition
 from seatrial.api.study import Budget
 from seatrial.api.trial import reason_of

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from decide.builders import a_study
 from reconcile.simulation import Fuse, World, chance
-from seatrial.adapters.local.memory import Script
+from seatrial.adapters.local.simulated import Script
 from seatrial.api.conditions import StudyReason, TrialReason, find_condition
 from seatrial.api.trial import reason_of
 from seatrial.decide.attempts import FinalMetric, Report, ReportStatus, SavedCheckpoint

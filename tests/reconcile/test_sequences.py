@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from decide.builders import a_report, a_study
 from reconcile.simulation import World, at_once, chance, loss, rough, trained
-from seatrial.adapters.local.memory import Script, SimulatedClock, SimulatedRunner
+from seatrial.adapters.local.memory import SimulatedClock
+from seatrial.adapters.local.simulated import Script, SimulatedRunner
 from seatrial.api.conditions import StudyReason, TrialReason, find_condition
 from seatrial.api.study import Budget
 from seatrial.api.trial import reason_of

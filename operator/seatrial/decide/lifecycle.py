@@ -1,22 +1,17 @@
 """A trial's record at each turn of its life, as pure functions: what is stored when it is created, runs, is stopped, tried again, ends."""
 
-import math
-import re
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from seatrial.api.base import Assignment
 from seatrial.api.conditions import Condition, TrialReason, with_condition
 from seatrial.api.meta import Metadata, OwnerReference
 from seatrial.api.retry import RetryAction
-from seatrial.api.study import Goal, Objective, Study, StudySpec, Summary
+from seatrial.api.study import Study, StudySpec
 from seatrial.api.trial import (
     AttemptRecord,
     Checkpoint,
     Membership,
-    MetricSummary,
     Observation,
     Origin,
     Parent,
@@ -34,15 +29,14 @@ from seatrial.decide.actions import (
     StopAttempt,
     shorten,
 )
-from seatrial.decide.attempts import Attempt, FinalMetric, Report
-from seatrial.decide.curves import Curve, CurveBuilder, Curves
+from seatrial.decide.attempts import Attempt
+from seatrial.decide.observation import Seen, build_observation, last_steps
 from seatrial.decide.snapshot import RESUMABLE, WANTED, format_time
 from seatrial.decide.suggest import Proposal
-from seatrial.decide.values import describe_value, parse_number, read_finals, read_values, write_number
+from seatrial.decide.values import describe_value, parse_number
 
 __all__ = [
     "LABEL_STUDY",
-    "Seen",
     "describe_assignment",
     "new_trial",
     "status_finished",
@@ -53,35 +47,16 @@ __all__ = [
     "status_requeued",
     "status_reused",
     "status_stopping",
-    "thin",
     "with_exclusions",
 ]
 
 LABEL_STUDY = "seatrial.dev/study"
 
-_METRICS_KEPT = 32
-_CURVE_KEPT = 64
-_METRIC_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_./:-]*")  # as seatrial.api.base.MetricName has it
-_METRIC_NAME_LIMIT = 120
 _ATTEMPTS_KEPT = 64
 _NODES_KEPT = 32
 _REASON_LIMIT = 63
 _DETAIL_LIMIT = 256
 _ATTEMPT_MESSAGE_LIMIT = 512
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What is known of a trial's current attempt when its record is written.
-
-    Attributes:
-        curves: Of the trial: of one that has paused before they begin where its first attempt began.
-        first_step: First step that the attempt itself reported, None when it reported none.
-    """
-
-    attempt: Attempt | None = None
-    curves: Curves | None = None
-    first_step: int | None = None
 
 
 def describe_assignment(assignment: Assignment) -> str:
@@ -257,14 +232,7 @@ def _reached(seen: Seen) -> int | None:
     report = seen.attempt.report if seen.attempt else None
     if report is not None and report.checkpoint is not None:
         return report.checkpoint.step
-    return max((step for step in _steps(seen) if step >= 0), default=None)
-
-
-def _steps(seen: Seen) -> list[int]:
-    """Return the last steps that an attempt's curves and its report name."""
-    report = seen.attempt.report if seen.attempt else None
-    told = [curve.step for curve in (seen.curves or {}).values()] + [report.step if report else None]
-    return [step for step in told if step is not None]
+    return max((step for step in last_steps(seen) if step >= 0), default=None)
 
 
 def _newest(attempts: list[AttemptRecord]) -> list[AttemptRecord]:
@@ -308,78 +276,6 @@ def status_reused(trial: Trial, original: Trial, action: FinishTrial, now: datet
         }
     )
     return _summarised(status, action.outcome, action.message, now)
-
-
-def build_observation(spec: StudySpec, seen: Seen, rungs: Sequence[int]) -> Observation | None:
-    """Return what an attempt found, None when it reported nothing."""
-    curves = seen.curves or {}
-    report = seen.attempt.report if seen.attempt else None
-    values = read_values(spec.objectives, curves, report)
-    metrics = _metric_summaries(spec, curves, report)
-    if not metrics:
-        return None
-    curve = curves.get(spec.objectives[0].metric, Curve())
-    if not curve.points and report is not None:
-        builder = CurveBuilder(rungs=rungs)
-        builder.extend(report.curve)
-        curve = builder.build()
-    return Observation(
-        values=[write_number(v) for v in values if v is not None] if None not in values else [],
-        step=max(_steps(seen), default=None),
-        metrics=metrics,
-        curve=[(step, write_number(value)) for step, value in thin(curve, rungs, spec.objectives[0])],
-        source="observations" if curves else "termination-message",
-    )
-
-
-def thin(curve: Curve, rungs: Sequence[int], objective: Objective) -> tuple[tuple[int, float], ...]:
-    """Return at most 64 points of a curve: first, last, what decides at rungs, and an even choice of the others.
-
-    At a rung that is the newest point not beyond it and, where the best value counts, the one that was the best by then.
-    """
-    points = curve.points
-    if len(points) <= _CURVE_KEPT:
-        return tuple((point.step, point.value) for point in points)
-    wanted = dict.fromkeys((0, len(points) - 1))
-    places = [bisect_right(points, rung, key=lambda point: point.step) - 1 for rung in rungs]
-    wanted |= dict.fromkeys(place for place in places if place >= 0)
-    if objective.summary is Summary.BEST:
-        upper = objective.goal is Goal.MAXIMIZE
-        bests = [points[place].high if upper else points[place].low for place in list(wanted)]
-        first = {point.value: i for i, point in reversed(list(enumerate(points)))}
-        wanted |= dict.fromkeys(first[best] for best in bests if best in first)
-    room = _CURVE_KEPT - len(wanted)
-    wanted |= dict.fromkeys(round(i * (len(points) - 1) / (room + 1)) for i in range(1, room + 1))
-    return tuple((points[i].step, points[i].value) for i in sorted(list(wanted)[:_CURVE_KEPT]))
-
-
-def _metric_summaries(spec: StudySpec, curves: Curves, report: Report | None) -> list[MetricSummary]:
-    lasts = read_finals(curves, report)
-    told = {final.name: final for final in report.metrics} if report else {}
-    # Objectives and constraints come first, so that a trial with a hundred metrics keeps those that matter.
-    wanted = [o.metric for o in spec.objectives] + [c.metric for c in spec.constraints]
-    order = [name for name in dict.fromkeys(wanted) if name in lasts] + [name for name in lasts if name not in wanted]
-    # A trial may call its metrics anything; what the record cannot hold is left out.
-    order = [name for name in order if _is_metric_name(name)]
-    return [_summary(name, lasts[name], curves.get(name), told.get(name)) for name in order[:_METRICS_KEPT]]
-
-
-def _summary(name: str, last: float, curve: Curve | None, told: FinalMetric | None) -> MetricSummary:
-    newest = curve.last if curve else None
-    lows = [newest.low if newest else None, told.low if told else None]
-    highs = [newest.high if newest else None, told.high if told else None]
-    steps = [newest.step if newest else None, told.last_step if told else None]
-    return MetricSummary(
-        name=name,
-        last=write_number(last),
-        last_step=max((step for step in steps if step is not None), default=None),
-        min=min((low for low in lows if low is not None and math.isfinite(low)), default=None),
-        max=max((high for high in highs if high is not None and math.isfinite(high)), default=None),
-    )
-
-
-def _is_metric_name(name: str) -> bool:
-    return len(name) <= _METRIC_NAME_LIMIT and _METRIC_NAME.fullmatch(name) is not None
 
 
 def _for_people(spec: StudySpec, observation: Observation | None) -> dict[str, str]:
@@ -426,7 +322,7 @@ def _steps_of(trial: Trial, seen: Seen) -> int:
         return report.steps_trained
     origin = trial.status.checkpoint or trial.spec.parent
     begin = max(origin.step if origin else 0, (seen.first_step or 1) - 1)
-    return max(0, max(_steps(seen), default=0) - begin)
+    return max(0, max(last_steps(seen), default=0) - begin)
 
 
 def _timed(status: TrialStatus, attempt: Attempt | None, now: datetime) -> TrialStatus:

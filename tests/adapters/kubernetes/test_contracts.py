@@ -9,7 +9,7 @@ import pytest
 from adapters.contracts import RunnerContract, StoreContract
 from adapters.kubernetes.world import Cluster, Memory, ensure_trial
 from decide.builders import a_study
-from seatrial.adapters.local.memory import Script
+from seatrial.adapters.local.simulated import Script
 from seatrial.api.study import Study, StudyStatus
 from seatrial.api.trial import Trial, TrialStatus
 from seatrial.decide.attempts import Attempt

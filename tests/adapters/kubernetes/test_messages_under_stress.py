@@ -15,11 +15,12 @@ from decide.builders import NOON, a_study, running
 from seatrial.adapters.kubernetes import names
 from seatrial.adapters.kubernetes.pods import build_pod_record
 from seatrial.adapters.kubernetes.port import PODS, PatchKind
-from seatrial.adapters.local.memory import Script
+from seatrial.adapters.local.simulated import Script
 from seatrial.api.trial import Trial, TrialStatus, reason_of
 from seatrial.decide.actions import RequeueTrial
 from seatrial.decide.attempts import Attempt, ReportStatus
-from seatrial.decide.lifecycle import Seen, status_finished, status_requeued
+from seatrial.decide.lifecycle import status_finished, status_requeued
+from seatrial.decide.observation import Seen
 from seatrial.decide.outcome import settle
 from seatrial.decide.snapshot import Snapshotter, build_limits
 from seatrial.reconcile import Reconciler

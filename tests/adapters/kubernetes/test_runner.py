@@ -15,7 +15,7 @@ from seatrial.adapters.kubernetes.port import PODS, TRIALS, KubeObject, PatchKin
 from seatrial.adapters.kubernetes.rehearsal import build_rehearsal_trial
 from seatrial.adapters.kubernetes.runner import Retention
 from seatrial.adapters.kubernetes.sweeping import SWEEP_PODS, SWEEP_SECONDS
-from seatrial.adapters.local.memory import Script
+from seatrial.adapters.local.simulated import Script
 from seatrial.api.study import StudyStatus
 from seatrial.api.trial import Trial
 from seatrial.decide.attempts import Phase

@@ -17,7 +17,7 @@ from reconcile.simulation import rough, trained
 from seatrial.adapters.kubernetes.fake.client import Moment
 from seatrial.adapters.kubernetes.faults import NotFound
 from seatrial.adapters.kubernetes.port import PODS, STUDIES, TRIALS, Resource
-from seatrial.adapters.local.memory import Script
+from seatrial.adapters.local.simulated import Script
 from seatrial.api.conditions import StudyReason, find_condition
 from seatrial.api.study import Study
 from seatrial.api.trial import Trial, reason_of

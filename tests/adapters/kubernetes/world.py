@@ -16,7 +16,8 @@ from seatrial.adapters.kubernetes.port import PODS, STUDIES, TRIALS, PatchKind
 from seatrial.adapters.kubernetes.records import build_study_record, build_trial_record
 from seatrial.adapters.kubernetes.runner import KubernetesRunner, Retention
 from seatrial.adapters.kubernetes.store import KubernetesStore
-from seatrial.adapters.local.memory import Script, SimulatedClock
+from seatrial.adapters.local.memory import SimulatedClock
+from seatrial.adapters.local.simulated import Script
 from seatrial.api.study import Study
 from seatrial.api.trial import Trial
 from seatrial.ports import StudyKey

@@ -15,7 +15,8 @@ from decide.builders import a_study, done
 from seatrial.api.study import Study
 from seatrial.decide.snapshot import Snapshotter, StudySnapshot
 from seatrial.decide.suggest import propose
-from seatrial.entry.cluster.asking import AskDesk, AskFailed, AskTimes, StillThinking, StudySuggester, _build_question
+from seatrial.entry.cluster.asking import AskDesk, AskFailed, AskTimes, StillThinking, _build_question
+from seatrial.entry.cluster.suggesting import StudySuggester
 from seatrial.entry.cluster.thinking import STUDIES_KEPT, Thinker
 from seatrial.errors import TransientError
 from seatrial.search.build import build_algorithm, build_space

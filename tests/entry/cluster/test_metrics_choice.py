@@ -9,7 +9,7 @@ import pytest
 from adapters.kubernetes.world import Cluster, Memory
 from decide.builders import a_study
 from seatrial.adapters.kubernetes.rehearsal import build_rehearsal_trial
-from seatrial.adapters.local.memory import Script
+from seatrial.adapters.local.simulated import Script
 from seatrial.adapters.metrics.fetching import Answer, Unreachable
 from seatrial.decide.attempts import Attempt
 from seatrial.decide.status import Remark

@@ -12,7 +12,7 @@ from decide.builders import a_study
 from seatrial.adapters.kubernetes import names
 from seatrial.adapters.kubernetes.faults import Forbidden
 from seatrial.adapters.kubernetes.port import PODS, STUDIES, PatchKind, Resource
-from seatrial.adapters.local.memory import Script
+from seatrial.adapters.local.simulated import Script
 from seatrial.adapters.metrics.fetching import Unreachable
 from seatrial.api.conditions import Condition, find_condition
 from seatrial.api.study import Study, StudyStatus

@@ -16,12 +16,13 @@ from seatrial.api.study import MetricsSource, Study
 from seatrial.decide.actions import Action, shorten
 from seatrial.decide.attempts import Phase
 from seatrial.decide.status import Remark
-from seatrial.entry.cluster import asking
-from seatrial.entry.cluster.asking import AskDesk, StudySuggester
+from seatrial.entry.cluster import suggesting
+from seatrial.entry.cluster.asking import AskDesk
 from seatrial.entry.cluster.metrics import MetricSources, StudyMetrics
 from seatrial.entry.cluster.refusing import Refuser
 from seatrial.entry.cluster.rehearsing import Rehearsal
 from seatrial.entry.cluster.salvaging import salvage_study
+from seatrial.entry.cluster.suggesting import StudySuggester
 from seatrial.errors import TransientError
 from seatrial.ports import Clock, StudyKey, StudyStore
 from seatrial.reconcile import Look, Reconciler
@@ -120,10 +121,12 @@ class _Bench:
     def _suggestions(self) -> Remark | None:
         if self.suggester.trouble is not None:
             return self.suggester.trouble
-        stored = self.study.status and find_condition(self.study.status.conditions, asking.CONDITION)
+        stored = self.study.status and find_condition(self.study.status.conditions, suggesting.CONDITION)
         if not stored or stored.status == "True":
             return None
-        return Remark(type=asking.CONDITION, status="True", reason="Answered", message="the algorithm answers again")
+        return Remark(
+            type=suggesting.CONDITION, status="True", reason="Answered", message="the algorithm answers again"
+        )
 
 
 class StudyWorker:

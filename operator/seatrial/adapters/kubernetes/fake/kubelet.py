@@ -10,7 +10,8 @@ from seatrial.adapters.kubernetes import names
 from seatrial.adapters.kubernetes.fake.server import FakeServer, write_time
 from seatrial.adapters.kubernetes.faults import Conflict, NotFound
 from seatrial.adapters.kubernetes.port import PODS, TRIALS, KubeObject, PatchKind
-from seatrial.adapters.local.memory import Script, SimulatedClock
+from seatrial.adapters.local.memory import SimulatedClock
+from seatrial.adapters.local.simulated import Script
 from seatrial.api.study import Study
 from seatrial.api.trial import Trial
 from seatrial.decide.attempts import Attempt, Report
