@@ -38,12 +38,12 @@ _OUTAGE_EVERY_SECONDS = 45.0
 # Shorter than the lease's deadline: after a longer one an operator ends as it should, and another process begins at nothing. So it is
 # the way to the server that is cut: a server that starts again takes as long as the machine likes.
 _OUTAGE_SECONDS = (1, 4)
+# Not one of them ends a process: to a watch that is answered by status 410 Kopf's answer is to end, and begin anew.
 _OUTAGES = (
     Mode.REFUSED,
     Mode.HANGING,
     Mode.UNAVAILABLE,
     Mode.THROTTLED,
-    Mode.EXPIRED,
     Mode.STALE_LIST,
     Mode.CUT_REPLY,
     Mode.LATE_EVENTS,
