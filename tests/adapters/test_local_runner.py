@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import sys
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -19,7 +21,7 @@ from seatrial.adapters.local.resources import Machine
 from seatrial.adapters.local.runner import LocalRunner
 from seatrial.api.study import Study
 from seatrial.decide.attempts import Phase, ReportStatus
-from seatrial.errors import SpecError
+from seatrial.errors import SpecError, TransientError
 
 GPUS = Machine(cores=4, memory_bytes=8 << 30, gpus=("GPU-a", "GPU-b", "GPU-c"))
 
@@ -533,3 +535,18 @@ async def test_a_runner_without_a_machine_looks_at_this_one(tmp_path: Path):
     assert runner._machine.gpus == ("2", "GPU-x")
     assert runner._machine.cores >= 1
     assert runner._machine.memory_bytes > MACHINE.memory_bytes / 64
+
+
+async def test_a_runner_that_finds_the_disk_full_finds_what_an_earlier_one_left_when_there_is_room(
+    make, monkeypatch: pytest.MonkeyPatch
+):
+    world = make()
+    await world.start(kind="long")
+    await until_running(world, "s-0")
+    await world.replace_runner()
+    with monkeypatch.context() as full:
+        full.setattr(Path, "mkdir", Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
+        with pytest.raises(TransientError, match="No space left on device; make room on the disk"):
+            await world.runner.observe(world.study)
+
+    assert (await world.runner.observe(world.study))["s-0"].phase is Phase.RUNNING

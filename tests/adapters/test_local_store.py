@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -151,3 +153,16 @@ async def test_a_write_that_fails_is_told_with_its_path_and_can_be_repeated(dire
     blocked.rmdir()
 
     assert (await store.update_trial(KEY, trial, TrialStatus(attempt=1))).status.attempt == 1
+
+
+async def test_a_disk_that_is_full_at_the_first_trial_is_waited_for(
+    directory: StudyDirectory, monkeypatch: pytest.MonkeyPatch
+):
+    store = DirectoryStore(directory)
+    store.put_study(a_study())
+    with monkeypatch.context() as full:
+        full.setattr(Path, "mkdir", Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
+        with pytest.raises(TransientError, match="No space left on device; make room on the disk"):
+            await store.create_trial(KEY, a_record(0))
+
+    assert (await store.create_trial(KEY, a_record(0))).metadata.name == "s-0"

@@ -23,7 +23,8 @@ from pathlib import Path
 from control_plane.cluster import run_control_plane
 from faults import table
 from faults.cases import CASES
-from faults.disk import DiskPlan, disk_plans, run_disk_plan
+from faults.disk import disk_plans, run_disk_plan
+from faults.disk_plans import DiskPlan
 from faults.plans import LASTING, Mode, Plan
 from faults.real import make_namespace, run_real_stage
 from faults.simulated import count_writes, run_plan
@@ -41,10 +42,11 @@ _REAL_WRITES = {"grid": 45, "random": 50, "auto": 40, "pbt": 60, "asha": 60}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Done:
-    """What came of one plan: how many kills there were, and what was wrong."""
+    """What came of one plan: how many kills there were, what was wrong, and whether the fault came at all."""
 
     kills: int
     violations: tuple[str, ...]
+    struck: bool = True
 
 
 def _memory_plans(seed: int, *, whole: bool) -> Iterator[Plan]:
@@ -97,6 +99,8 @@ def _carry_out(
             done = run(plan)
         except Exception as error:  # noqa: BLE001 - a run that breaks is a violation, not the end of the sweep
             done = _Done(kills=0, violations=(f"{type(error).__name__}: {error}",))
+        if not done.struck and not done.violations:
+            continue
         row = rows.setdefault((str(plan.mode), plan.case), Row(tier=tier, mode=str(plan.mode), case=plan.case))
         row.add(kills=done.kills, failed=bool(done.violations), seconds=time.monotonic() - began)
         if done.violations:
@@ -114,8 +118,8 @@ def _run_memory(plan: Plan | DiskPlan) -> _Done:
 
 def _run_disk(plan: Plan | DiskPlan) -> _Done:
     assert isinstance(plan, DiskPlan)
-    kills, violations = run_disk_plan(plan)
-    return _Done(kills=kills, violations=violations)
+    result = run_disk_plan(plan)
+    return _Done(struck=result.struck, kills=result.kills, violations=result.violations)
 
 
 @contextmanager

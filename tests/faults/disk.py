@@ -1,79 +1,57 @@
 """Faults of a laptop's disk: before each operation that changes it the runner is killed, or the disk is full, or a file is torn.
 
-Operations are counted where Python itself tells of them (audit events), so none is left out and no code knows of it. Each run is a
-process of its own; its successor, without a fault, has to bring the study to the end that it has in a run without any.
+Each run is a process of its own; its successor, without a fault, has to bring the study to the end that it has in a run without any.
 """
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import json
 import os
-import re
+import random
 import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-__all__ = ["DISK_CASES", "DiskMode", "DiskPlan", "count_operations", "disk_plans", "run_disk_plan"]
+from faults.disk_plans import DISK_CASES, MODES, DiskPlan
+from faults.disk_runner import FREE, REFUSED, RUNS
 
-DiskMode = str
-MODES = ("disk-kill", "disk-torn", "disk-full", "two-runners")
-DISK_CASES = ("grid", "random")
-_TRIALS = 4
-_FULL_OPERATIONS = 6
-# Before the directory is claimed, a full disk is a refusal with words, and a second runner is the first one.
-_CLAIMED = 3
+__all__ = ["DiskResult", "count_operations", "disk_plans", "run_disk_plan"]
+
 _SECONDS = 120
-_CHANGING = frozenset({"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link", "os.symlink"})
-_TEXT = re.compile(r"(?P<case>[a-z]+):(?P<mode>[a-z-]+)@(?P<at>\d+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DiskPlan:
-    """A fault at one operation.
+class DiskResult:
+    """What came of a plan.
 
     Attributes:
-        mode: disk-kill, disk-torn, disk-full (for some operations) or two-runners (the second comes at this operation).
-        at: Number of the operation, from 1.
+        struck: Whether the operation came at which something was to go wrong: their number differs a little from run to run.
+        kills: Runners that ended by SIGKILL.
+        violations: What must not be and was.
     """
 
-    case: str
-    mode: DiskMode
-    at: int
-
-    def __str__(self) -> str:
-        return f"{self.case}:{self.mode}@{self.at}"
-
-    @classmethod
-    def read(cls, text: str) -> DiskPlan:
-        """Return the plan that a text names.
-
-        Raises:
-            ValueError: If it names none.
-        """
-        found = _TEXT.fullmatch(text)
-        if found is None or found["mode"] not in MODES:
-            raise ValueError(f"{text!r} is no plan, but must be like random:disk-full@17")
-        return cls(case=found["case"], mode=found["mode"], at=int(found["at"]))
+    struck: bool
+    kills: int
+    violations: tuple[str, ...]
 
 
 def disk_plans(seed: int) -> Iterator[DiskPlan]:
-    """Yield every operation under every fault, such that a beginning of it is a fair sample."""
-    stride = 7
-    for turn in range(stride):
-        for case in DISK_CASES:
-            for mode in MODES:
-                for at in range(1 + (seed + turn * 3) % stride, count_operations(case) + 1, stride):
-                    yield DiskPlan(case=case, mode=mode, at=at)
+    """Yield every operation under every fault, such that a beginning of it is a fair sample: of each study, fault and time of its life."""
+    chance, numbers = random.Random(seed), {case: count_operations(case) for case in DISK_CASES}  # noqa: S311 - no secret
+    orders = {
+        (case, mode): chance.sample(range(1, number + 1), number) for case, number in numbers.items() for mode in MODES
+    }
+    for turn in range(max(numbers.values())):
+        for (case, mode), order in orders.items():
+            if turn < len(order):
+                yield DiskPlan(case=case, mode=mode, at=order[turn])
 
 
 @cache
@@ -91,18 +69,18 @@ def count_operations(case: str) -> int:
     return _reference(case)[1]
 
 
-def run_disk_plan(plan: DiskPlan) -> tuple[int, tuple[str, ...]]:
-    """Carry out a plan; return how often the runner was killed, and what must not be and was."""
+def run_disk_plan(plan: DiskPlan) -> DiskResult:
+    """Carry out a plan.
+
+    Until a runner has claimed the directory, a second one is the first, and runs the whole study; from then on it is refused in words that
+    name the first. Until the study is stored nothing has begun, and a full disk is a refusal in words; from then on it holds the study up.
+    """
     wanted, _ = _reference(plan.case)
     with tempfile.TemporaryDirectory(prefix="seatrial-disk-") as name:
-        root, wrong = Path(name), []
+        root = Path(name)
         code, text = _finish(_start(root, plan.case, plan))
-        if plan.mode == "two-runners":
-            second = (root / "second").read_text() if (root / "second").exists() else ""
-            if "process" not in second and _CLAIMED < plan.at <= _reference(plan.case)[1] - 3:
-                wrong.append(f"a second runner was not refused: {second[-500:]!r}")
-        elif plan.mode == "disk-full" and code != 0 and plan.at > _CLAIMED:
-            wrong.append(f"a full disk ended the runner with {code}: {text[-1500:]}")
+        stage = (root / "struck").read_text() if (root / "struck").exists() else ""
+        wrong = _judge(plan, root, code, text, stage)
         for _ in range(3):
             code, text = _finish(_start(root, plan.case, None))
             # A torn file of a trial is put aside and named; the same command again goes on.
@@ -112,7 +90,22 @@ def run_disk_plan(plan: DiskPlan) -> tuple[int, tuple[str, ...]]:
             wrong.append(f"its successor ended with {code}: {text[-1500:]}")
         else:
             wrong += _compare(_outcome(root), wanted, root)
-        return int(plan.mode in {"disk-kill", "disk-torn"}), tuple(wrong)
+        return DiskResult(struck=bool(stage), kills=int(code == -signal.SIGKILL), violations=tuple(wrong))
+
+
+def _judge(plan: DiskPlan, root: Path, code: int, text: str, stage: str) -> list[str]:
+    """Return what was wrong with how the runner took it."""
+    if plan.mode in {"disk-kill", "disk-torn"}:
+        return []
+    if plan.mode == "two-runners" and (root / "second").exists():
+        second = (root / "second").read_text()
+        if stage != FREE and "is in use: process" not in second:
+            return [f"a second runner was not refused: {second[-500:]!r}"]
+        if stage == FREE and "is in use" in second:
+            return [f"a runner that came first was refused: {second[-500:]!r}"]
+    if plan.mode == "disk-full" and stage != RUNS and code == REFUSED and os.strerror(errno.ENOSPC) in text:
+        return []
+    return [f"{plan.mode} ended the runner with {code}: {text[-1500:]}"] if code != 0 else []
 
 
 def _compare(found: list[object], wanted: list[object], root: Path) -> list[str]:
@@ -128,13 +121,18 @@ def _compare(found: list[object], wanted: list[object], root: Path) -> list[str]
 
 
 def _outcome(root: Path) -> list[object]:
-    """Return index, assignment, state and values of the trials."""
-    found = []
+    """Return of the trials index, assignment, state, values, attempts, lineage and checkpoint."""
+    found: list[list[object]] = []
     for path in sorted((root / "study" / "trials").glob("*.json")):
         trial = json.loads(path.read_text())
         status = trial["status"]
         values = (status.get("observation") or {}).get("values")
-        found.append([trial["spec"]["index"], trial["spec"]["assignment"], status["conditions"][0]["reason"], values])
+        parent, saved = trial["spec"].get("parent") or {}, status.get("checkpoint") or {}
+        state = next(condition["reason"] for condition in status["conditions"] if condition["type"] == "Succeeded")
+        told = [trial["spec"]["index"], trial["spec"]["assignment"], state, values]
+        attempts = [status.get("attempt", 0), [attempt["reason"] for attempt in status.get("attempts", ())]]
+        lineage = [parent.get("trial"), parent.get("step"), saved.get("step"), status.get("stepsTrained")]
+        found.append([*told, *attempts, *lineage])
     return sorted(found, key=lambda trial: int(str(trial[0])))
 
 
@@ -143,7 +141,7 @@ def _start(root: Path, case: str, plan: DiskPlan | None) -> subprocess.Popen[byt
     text = str(plan) if plan is not None else ""
     with (root / "log").open("wb") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "faults.disk", str(root), case, text],
+            [sys.executable, "-m", "faults.disk_runner", str(root), case, text],
             env=environment,
             stdout=log,
             stderr=log,
@@ -160,121 +158,3 @@ def _finish(process: subprocess.Popen[bytes]) -> tuple[int, str]:
         process.wait()
         return -1, f"it does not end within {_SECONDS} s: {log.read_text()}"
     return code, log.read_text()
-
-
-# ---- the runner's side -------------------------------------------------------------------------------------------------------------
-
-
-class _Saboteur:
-    """Counts what changes the study's folder, and strikes."""
-
-    def __init__(self, root: Path, plan: DiskPlan | None) -> None:
-        self.root, self.plan, self.count, self.busy = str(root / "study"), plan, 0, False
-        self._full_until = 0
-
-    def hear(self, event: str, arguments: tuple[object, ...]) -> None:
-        """Take an audit event before what it tells of happens."""
-        if self.busy or not (event in _CHANGING or (event == "open" and _writes(arguments))):
-            return
-        path = os.fspath(arguments[0]) if isinstance(arguments[0], str | os.PathLike) else ""
-        if not str(path).startswith(self.root):
-            return
-        self.count += 1
-        if self.plan is None:
-            return
-        if self.count == self.plan.at:
-            self._strike(str(path), event)
-        if self.plan.mode == "disk-full" and self.plan.at <= self.count < self.plan.at + _FULL_OPERATIONS:
-            # Opening what is there takes no room.
-            grows = event == "os.mkdir" or (event == "open" and _creates(arguments))
-            if grows:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-
-    def _strike(self, path: str, event: str) -> None:
-        self.busy = True
-        mode = self.plan.mode if self.plan is not None else ""
-        if mode == "disk-torn" and event == "open":
-            # What would be written is there by half: the file exists and is empty, or cut.
-            with suppress(OSError):
-                Path(path).write_bytes(b'{"apiVersion": "sea')
-        if mode in {"disk-kill", "disk-torn"}:
-            os.kill(os.getpid(), signal.SIGKILL)
-        if mode == "two-runners":
-            root = Path(self.root).parent
-            with (root / "second").open("wb") as log:
-                subprocess.run(
-                    [sys.executable, "-m", "faults.disk", str(root), self.plan.case if self.plan else "", ""],
-                    stdout=log,
-                    stderr=log,
-                    stdin=subprocess.DEVNULL,
-                    check=False,
-                    timeout=_SECONDS,
-                )
-        self.busy = False
-
-
-def _writes(arguments: tuple[object, ...]) -> bool:
-    flags = arguments[2] if len(arguments) > 2 else 0
-    return isinstance(flags, int) and bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC))
-
-
-def _creates(arguments: tuple[object, ...]) -> bool:
-    flags = arguments[2] if len(arguments) > 2 else 0
-    return isinstance(flags, int) and bool(flags & os.O_CREAT)
-
-
-async def _run(root: Path, case: str) -> None:
-    from adapters.local_world import MACHINE, a_local_study
-    from seatrial.adapters.local.claim import Claim
-    from seatrial.adapters.local.clock import SystemClock
-    from seatrial.adapters.local.layout import StudyDirectory
-    from seatrial.adapters.local.runner import LocalRunner
-    from seatrial.adapters.local.store import DirectoryStore
-    from seatrial.adapters.metrics.local import LocalMetricSource
-    from seatrial.errors import TransientError
-    from seatrial.reconcile import Reconciler
-
-    program = 'echo "$SEATRIAL_TRIAL.$SEATRIAL_ATTEMPT" >>ran; echo "loss=$HP_x"'
-    spec: dict[str, object] = {"budget": {"maxTrials": _TRIALS, "parallelTrials": 2}, "algorithm": {"name": case}}
-    if case == "grid":
-        spec["parameters"] = [{"name": "x", "type": "float", "min": 0, "max": 1, "step": 0.25}]
-    directory = StudyDirectory(root / "study")
-    with Claim(directory):
-        store = DirectoryStore(directory)
-        key = store.put_study(a_local_study("sh", "-c", program, **spec))
-        runner = LocalRunner(directory, root, machine=MACHINE)
-        reconciler = Reconciler(
-            key, store=store, runner=runner, metrics=LocalMetricSource(directory), clock=SystemClock(), keeper=runner
-        )
-        while True:
-            try:
-                look = await reconciler.run()
-            except TransientError:
-                await asyncio.sleep(0.01)
-                continue
-            assert look is not None
-            held = any(trial.live is not None for trial in look.snapshot.trials)
-            if look.plan.state.reason.terminal and not look.moved and not held:
-                break
-            if not look.moved:
-                await runner.wait(1)
-        await runner.close()
-        store.close()
-
-
-def _main(root: Path, case: str, text: str) -> None:
-    from seatrial.errors import UsageError
-
-    saboteur = _Saboteur(root, DiskPlan.read(text) if text else None)
-    sys.addaudithook(saboteur.hear)
-    try:
-        asyncio.run(_run(root, case))
-    except UsageError as error:
-        sys.stdout.write(f"{error}\n")
-        raise SystemExit(2) from error
-    (root / "operations").write_text(str(saboteur.count))
-
-
-if __name__ == "__main__":
-    _main(Path(sys.argv[1]), *sys.argv[2:4])
-    time.sleep(0)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from faults.disk import DiskPlan, run_disk_plan
+from faults.disk import run_disk_plan
+from faults.disk_plans import DiskPlan
 
 
 @pytest.mark.parametrize(
-    "text", ["random:disk-kill@20", "random:disk-torn@9", "random:disk-full@12", "random:two-runners@15"]
+    "text", ["asha:disk-kill@90", "random:disk-torn@9", "random:disk-full@4", "random:two-runners@15"]
 )
 def test_a_fault_of_the_disk_changes_no_result(text: str):
-    _, violations = run_disk_plan(DiskPlan.read(text))
+    result = run_disk_plan(DiskPlan.read(text))
 
-    assert violations == ()
+    assert (result.struck, result.violations) == (True, ())

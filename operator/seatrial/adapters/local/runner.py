@@ -244,8 +244,12 @@ class LocalRunner:
             if self._keeper.done():
                 self._keeper.result()
             return
+        folder = self._directory.open
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise TransientError(f"{folder} cannot be made: {error.strerror}; make room on the disk") from error
         self._keeper = asyncio.get_running_loop().create_task(self._keep(), name="seatrial-runner")
-        self._directory.open.mkdir(parents=True, exist_ok=True)
         marks = [(name, int(number)) for name, number in _read_marks(self._directory.open)]
         for name, number in sorted(marks):
             live = find_attempt(self._directory.attempt(name, number), name, number, self._now())

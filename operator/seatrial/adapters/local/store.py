@@ -7,7 +7,7 @@ looks at the files each time and reads again those that changed. A torn file is 
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import TypeVar
@@ -124,7 +124,8 @@ class DirectoryStore:
 
     def _write_trial(self, trial: Trial, *, lasting: bool) -> Trial:
         if not self._trials:
-            self._directory.trials.mkdir(parents=True, exist_ok=True)
+            with _explaining(self._directory.trials):
+                self._directory.trials.mkdir(parents=True, exist_ok=True)
         self._write(self._directory.trial(trial.metadata.name), trial, lasting=lasting)
         self._trials[trial.metadata.name] = trial
         self._sorted = None
@@ -133,10 +134,8 @@ class DirectoryStore:
     def _write(self, path: Path, model: Wire, *, lasting: bool) -> None:
         if not self._owner:
             raise UsageError(f"{path} is read by this process and written only by the one that runs the study")
-        try:
+        with _explaining(path):
             write_atomically(path, model.model_dump_json(by_alias=True, exclude_none=True).encode())
-        except OSError as error:
-            raise TransientError(f"{path} cannot be written: {error.strerror}; make room on the disk") from error
         if lasting:
             self._syncer.add(path)
 
@@ -204,3 +203,16 @@ _index = attrgetter("spec.index")
 def _ended(status: TrialStatus) -> bool:
     summary = find_condition(status.conditions, "Succeeded")
     return summary is not None and summary.status != "Unknown"
+
+
+@contextlib.contextmanager
+def _explaining(path: Path) -> Iterator[None]:
+    """Say of a disk that takes nothing what to do, and let the run wait for that.
+
+    Raises:
+        TransientError: If the block raises OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise TransientError(f"{path} cannot be written: {error.strerror}; make room on the disk") from error
