@@ -12,6 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 __all__ = ["Asked", "FaultyServer", "Reply", "matrix"]
 
 
+_CHUNK = 1 << 16
+
+
 @dataclass
 class Reply:
     """What is answered.
@@ -19,6 +22,7 @@ class Reply:
     Attributes:
         endless: Repeat the body until the other side hangs up.
         silent: Say nothing until the server closes.
+        stalls: Send the body, and then nothing more until the server closes.
         raw: Bytes instead of HTTP.
     """
 
@@ -27,6 +31,7 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
     endless: bool = False
     silent: bool = False
+    stalls: bool = False
     raw: bytes | None = None
 
 
@@ -44,10 +49,16 @@ def matrix(*series: tuple[dict[str, str], list[object]], **more: object) -> Repl
 
 
 class FaultyServer:
-    """Runs until it is closed; :attr:`answer` may be replaced at any time."""
+    """Runs until it is closed; :attr:`answer` may be replaced at any time.
+
+    Attributes:
+        asked: What it was asked.
+        sent: Bytes of bodies that somebody took, or that the sockets between hold.
+    """
 
     def __init__(self) -> None:
         self.asked: list[Asked] = []
+        self.sent = 0
         self.answer: Callable[[Asked], Reply] = lambda _: Reply(status=404)
         self._closing = threading.Event()
         outer = self
@@ -95,9 +106,15 @@ class FaultyServer:
         handler.send_response(reply.status)
         for name, text in reply.headers.items():
             handler.send_header(name, text)
-        if not reply.endless:
+        if not reply.endless and "Content-Length" not in reply.headers:
             handler.send_header("Content-Length", str(len(reply.body)))
         handler.end_headers()
-        handler.wfile.write(reply.body)
+        self._send(handler, reply.body)
+        if reply.stalls:
+            self._closing.wait(60)
         while reply.endless and not self._closing.is_set():
-            handler.wfile.write(reply.body)
+            self._send(handler, reply.body)
+
+    def _send(self, handler: BaseHTTPRequestHandler, body: bytes) -> None:
+        for start in range(0, len(body), _CHUNK):
+            self.sent += handler.wfile.write(body[start : start + _CHUNK])

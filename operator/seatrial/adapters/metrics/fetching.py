@@ -6,11 +6,16 @@ Follows no redirect: an address of a study is asked itself or not at all. Must n
 import asyncio
 import socket
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import aiohttp
 
 __all__ = ["Answer", "Fetcher", "Unreachable"]
+
+
+_SMALL_BYTES = 1 << 20
+_LARGE_AT_ONCE = 4
 
 
 class Unreachable(Exception):  # noqa: N818 - what it says reads as a word of the sentence
@@ -34,11 +39,15 @@ class Answer:
 
 
 class Fetcher:
-    """Asks by HTTP; one for the whole operator."""
+    """Asks by HTTP; one for the whole operator.
+
+    However many servers answer without end, a few large answers are held at once: the others wait after their first MiB.
+    """
 
     def __init__(self, *, connections: int = 64) -> None:
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
+        self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
 
     async def get(self, url: str, *, seconds: float, limit_bytes: int) -> Answer:
         """Ask for a page.
@@ -76,15 +85,21 @@ class Fetcher:
             raise Unreachable(_describe(error)) from error
 
     async def _exchange(self, method: str, url: str, form: Mapping[str, str] | None, limit_bytes: int) -> Answer:
-        async with self._open().request(method, url, data=form, allow_redirects=False) as response:
-            body = bytearray()
+        async with AsyncExitStack() as held:
+            response = await held.enter_async_context(
+                self._open().request(method, url, data=form, allow_redirects=False)
+            )
+            body, is_large = bytearray(), False
             async for chunk in response.content.iter_chunked(1 << 16):
                 body += chunk
                 if len(body) > limit_bytes:
                     break
+                if len(body) > _SMALL_BYTES and not is_large:
+                    await held.enter_async_context(self._large)
+                    is_large = True
             return Answer(
                 status=response.status,
-                body=bytes(body[: limit_bytes + 1]),
+                body=bytes(memoryview(body)[: limit_bytes + 1]),
                 cut=len(body) > limit_bytes,
                 retry_after_seconds=_seconds(response.headers.get("Retry-After", "")),
             )

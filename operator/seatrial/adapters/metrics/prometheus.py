@@ -192,20 +192,27 @@ class PrometheusSource:
             try:
                 found, scrapes = await self._ask(api, study, window)
             except TooMuch as error:
-                parts = window.halves(sorted(self._reaches), 4 * self._polling.scrape_seconds)
-                if parts is None:
-                    trouble = self._exclude(window, error)
-                else:
+                parts = self._halves(study, window)
+                if parts is not None:
                     waiting[:0] = parts
+                elif _asks_by_expression(study):
+                    raise  # no trial is to blame: the expression brings as much whoever it is asked for
+                else:
+                    trouble = self._exclude(window, error)
                 continue
             self._take(window, scrapes, now.timestamp(), whole=not found.warnings)
             if found.warnings:
                 trouble = Degraded(reason="PrometheusAnswerPartial", message=f"{api.url} warns: {found.warnings[0]}")
         return trouble
 
+    def _halves(self, study: Study, window: Window) -> tuple[Window, Window] | None:
+        shortest = 4 * self._polling.scrape_seconds
+        if _asks_by_expression(study):
+            return window.halves_of_time(shortest)
+        return window.halves(sorted(self._reaches), shortest)
+
     async def _ask(self, api: PrometheusApi, study: Study, window: Window) -> tuple[Found, list[Timed]]:
-        settings = study.spec.metrics.prometheus
-        if settings and settings.queries:
+        if _asks_by_expression(study):
             return await evaluate(api, study, window, self._attempts, self._polling.every_seconds)
         found = await api.query(raw_samples(study, window), time=None if window.present else window.end)
         return found, list(join_scrapes(found.series, self._newest))
@@ -260,6 +267,12 @@ class PrometheusSource:
             message=f"Prometheus answers, but has nothing new of {len(names)} running trials, such as {names[0]}: is it set up to scrape them, "
             "do they serve /metrics, and do they report? They run on, but are not stopped early",
         )
+
+
+def _asks_by_expression(study: Study) -> bool:
+    """Whether its author wrote what is asked."""
+    settings = study.spec.metrics.prometheus
+    return bool(settings and settings.queries)
 
 
 def _beginning(study: Study, attempt: Attempt, now: datetime) -> datetime:

@@ -13,7 +13,10 @@ from seatrial.ports import Degraded
 
 __all__ = ["HOLE", "Found", "PrometheusApi", "PrometheusError", "Series", "TooMuch"]
 
-_LIMIT_BYTES = 16 << 20
+_LIMIT_BYTES = 8 << 20
+_MOST_SERIES = 20_000
+_MOST_PARTS = 400_000
+"""Lists and mappings in one answer: an empty one is three bytes on the wire and some sixty in memory."""
 _MESSAGE_LIMIT = 300
 HOLE = "running trials go on and final values still come, but none is stopped early meanwhile"
 """What missing curves mean to the study, told behind every trouble."""
@@ -115,8 +118,8 @@ class PrometheusApi:
             )
         except Unreachable as error:
             raise PrometheusError("PrometheusUnreachable", f"{self.url}: {error}") from error
-        if answer.cut:
-            raise TooMuch("PrometheusAnswerTooLarge", f"{self.url} answered more than {_LIMIT_BYTES >> 20} MiB")
+        if heavy := _weigh(answer):
+            raise TooMuch("PrometheusAnswerTooLarge", f"{self.url} answered {heavy}")
         document = _parse(answer.body)
         if answer.status != 200:
             raise self._refusal(answer, document)
@@ -149,6 +152,17 @@ class PrometheusApi:
         warnings = document.get("warnings")
         told = tuple(str(text)[:_MESSAGE_LIMIT] for text in warnings) if isinstance(warnings, list) else ()
         return Found(series=series, warnings=told)
+
+
+def _weigh(answer: Answer) -> str:
+    """Say what of an answer is too much to be read, empty when nothing is; counted before it is made into objects."""
+    if answer.cut:
+        return f"more than {_LIMIT_BYTES >> 20} MiB"
+    series = answer.body.count(b'"metric"')
+    if series > _MOST_SERIES:
+        return f"{series:,} series, and no more than {_MOST_SERIES:,} are read"
+    parts = answer.body.count(b"[") + answer.body.count(b"{")
+    return f"{parts:,} lists and mappings, and no more than {_MOST_PARTS:,} are read" if parts > _MOST_PARTS else ""
 
 
 def _parse(body: bytes) -> Mapping[str, object]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from seatrial.adapters.metrics.exposition import parse_step
 from seatrial.adapters.metrics.joining import Timed, parse_attempt
-from seatrial.adapters.metrics.prometheus_api import Found, PrometheusApi, Series
+from seatrial.adapters.metrics.prometheus_api import Found, PrometheusApi, Series, TooMuch
 from seatrial.adapters.metrics.reach import Window
 from seatrial.adapters.metrics.scraped import Scrape
 from seatrial.api import wire
@@ -54,6 +54,7 @@ async def evaluate(
         every: Seconds between two points of the grid.
 
     Raises:
+        TooMuch: If one of them brings more than can be read; its message names the expression.
         PrometheusError: If one of them got no answer.
     """
     settings = study.spec.metrics.prometheus
@@ -63,14 +64,14 @@ async def evaluate(
     series: list[Series] = []
     warnings: list[str] = []
     for query in settings.queries if settings else ():
-        answer = await api.query_range(query.query, start=start, end=end, step=every)
+        answer = await _ask(api, query.query, f"the query of {query.metric}", start=start, end=end, step=every)
         warnings += answer.warnings
         for one, key in _own(answer, study, attempts):
             series.append(one)
             for time, value in one.read():
                 found.setdefault((*key, time), Scrape()).metrics[query.metric] = value
     if settings and settings.step_query:
-        answer = await api.query_range(settings.step_query, start=start, end=end, step=every)
+        answer = await _ask(api, settings.step_query, "stepQuery", start=start, end=end, step=every)
         warnings += answer.warnings
         for one, key in _own(answer, study, attempts):
             for time, value in one.read():
@@ -83,6 +84,14 @@ async def evaluate(
         for key, scrape in sorted(found.items(), key=lambda item: item[0])
     ]
     return Found(series=tuple(series), warnings=tuple(warnings)), scrapes
+
+
+async def _ask(api: PrometheusApi, expression: str, what: str, *, start: float, end: float, step: float) -> Found:
+    try:
+        return await api.query_range(expression, start=start, end=end, step=step)
+    except TooMuch as error:
+        advice = "let it give one value a trial, as max by (trial) (…) does"
+        raise TooMuch(error.degraded.reason, f"{what} brings too much: {error}; {advice}") from error
 
 
 def _own(answer: Found, study: Study, attempts: Mapping[str, Attempt]) -> list[tuple[Series, tuple[str, int]]]:

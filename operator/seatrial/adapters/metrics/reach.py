@@ -58,12 +58,16 @@ class Window:
                 Window(trials=first, start=self.start, end=self.end, present=self.present),
                 Window(trials=second, start=self.start, end=self.end, present=self.present),
             )
+        return self.halves_of_time(shortest_seconds)
+
+    def halves_of_time(self, shortest_seconds: float) -> tuple["Window", "Window"] | None:
+        """Return two questions about half of the time each; None where it is too short for that."""
         if self.end - self.start <= shortest_seconds:
             return None
         half = (self.start + self.end) / 2
         return (
-            Window(trials=trials, start=self.start, end=half, present=False),
-            Window(trials=trials, start=half, end=self.end, present=self.present),
+            Window(trials=self.trials, start=self.start, end=half, present=False),
+            Window(trials=self.trials, start=half, end=self.end, present=self.present),
         )
 
 
