@@ -69,6 +69,8 @@ class TestPrometheus:
     folder: Path
     port: int = field(default_factory=free_port)
     more_flags: tuple[str, ...] = ()
+    changes: dict[str, Any] = field(default_factory=dict)
+    """Settings of the chart's job that are other here."""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -77,7 +79,7 @@ class TestPrometheus:
 
     def start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        job = chart_job()
+        job = chart_job() | self.changes
         job["file_sd_configs"] = [{"files": [str(self.folder / "targets.json")], "refresh_interval": "1s"}]
         (self.folder / "prometheus.yml").write_text(yaml.safe_dump({"scrape_configs": [job]}))
         if not (self.folder / "targets.json").exists():
