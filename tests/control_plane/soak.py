@@ -11,10 +11,12 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -51,6 +53,8 @@ _OUTAGES = (
 )
 # Kopf's word for a call that it makes again.
 _RETRIED = '"message":"Request attempt #'
+_LOST, _AGAIN = '"error":"the lease ', '"message":"Operator has to start again"'
+_LEAST_SAMPLES = 40
 _ALGORITHMS = ("random", "auto", "tpe", "sobol", "grid")
 
 
@@ -60,18 +64,21 @@ class Soak:
 
     Attributes:
         done: What was done, by kind.
-        samples: The operator over time.
+        begin: Starts an operator.
+        lives: Operators that there were. On a machine with too much to do one may lose its lease, and ends as it should.
+        samples: Each of them over time.
         faults: What was wrong.
     """
 
     proxy: FaultyProxy
     api: Client
     namespace: str
-    operated: Operated
+    begin: Callable[[], Operated]
     seed: int
     tell: Callable[[str], None] = lambda _: None
     done: dict[str, int] = field(default_factory=dict)
-    samples: list[Sample] = field(default_factory=list)
+    lives: list[Operated] = field(default_factory=list)
+    samples: list[list[Sample]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     outages: list[str] = field(default_factory=list)
     _names: list[str] = field(default_factory=list)
@@ -79,19 +86,43 @@ class Soak:
     def run(self, seconds: float) -> None:
         """Let it live so long, then clear everything away."""
         chance = random.Random(self.seed)  # noqa: S311 - no secret
+        self._begin()
         began = time.monotonic()
         next_sample, next_outage = 0.0, _OUTAGE_EVERY_SECONDS
         while (now := time.monotonic() - began) < seconds:
             if now >= next_sample:
                 next_sample = now + max(2.0, seconds / 120)
-                self.samples.append(self.operated.sample())
-                self.tell(f"{now:.0f} s: {self.done} {self.samples[-1]}")
+                self._look()
+                self.tell(f"{now:.0f} s: {self.done} {self.samples[-1][-1:]}")
             if now >= next_outage and now < seconds - 60:
                 next_outage = now + _OUTAGE_EVERY_SECONDS
                 self._cut_the_way(chance)
             self._churn(chance)
             time.sleep(chance.uniform(0.2, 1.0))
         self._clear()
+
+    @property
+    def longest(self) -> list[Sample]:
+        """The longest life."""
+        return max(self.samples, key=len)
+
+    def _begin(self) -> None:
+        self.lives.append(self.begin())
+        self.samples.append([])
+
+    def _look(self) -> None:
+        """Look at the operator; begin another one where it has ended."""
+        operator = self.lives[-1].operator
+        try:
+            self.samples[-1].append(self.lives[-1].sample())
+        except (RuntimeError, OSError) as error:
+            try:
+                operator.popen.wait(30)
+            except subprocess.TimeoutExpired:
+                self.faults.append(f"the operator does not answer: {error}")
+            if _LOST not in operator.text():
+                self.faults.append(f"the operator ended by itself: {operator.text()[-2000:]}")
+            self._begin()
 
     def _churn(self, chance: random.Random) -> None:
         path = STUDIES.format(namespace=self.namespace)
@@ -141,12 +172,16 @@ class Soak:
                 what="everything to go",
                 seconds=240,
             )
-            wait_until(lambda: self.operated.sample().queue == 0, what="the queue to drain", seconds=60)
-        except TimeoutError as error:
+            wait_until(lambda: self.lives[-1].sample().queue == 0, what="the queue to drain", seconds=60)
+        except (TimeoutError, RuntimeError) as error:
             self.faults.append(str(error))
-        self.samples.append(self.operated.sample())
-        self.faults += [f"the operator's log: {line[:400]}" for line in self.operated.bugs() if _RETRIED not in line]
-        self.faults += find_growth(self.samples)
+        self._look()
+        lines = [line for life in self.lives for line in life.bugs()]
+        own = [line for line in lines if not any(words in line for words in (_RETRIED, _LOST, _AGAIN))]
+        self.faults += [f"the operator's log: {line[:400]}" for line in own]
+        if len(self.longest) < _LEAST_SAMPLES:
+            self.faults.append(f"no operator lived for {_LEAST_SAMPLES} samples, so that nothing can be said of growth")
+        self.faults += find_growth(self.longest)
 
 
 def find_growth(samples: list[Sample]) -> list[str]:
@@ -183,15 +218,21 @@ def main(arguments: list[str] | None = None) -> int:
         space = open_namespace(api, "soak")
         chance = random.Random(given.seed)  # noqa: S311 - no secret
         with (
-            operate(proxy.write_kubeconfig(Path(folder) / "proxy.kubeconfig"), Path(folder), space) as operated,
+            ExitStack() as lives,
             Nodes(plane.admin, space, seconds=lambda _: chance.uniform(1.0, 4.0), seed=given.seed),
         ):
-            soak = Soak(proxy, api, space, operated, given.seed, tell=_say)
+            access = proxy.write_kubeconfig(Path(folder) / "proxy.kubeconfig")
+
+            def begin() -> Operated:
+                return lives.enter_context(operate(access, Path(folder), space))
+
+            soak = Soak(proxy, api, space, begin, given.seed, tell=_say)
             soak.run(60 * given.minutes)
-            calls = operated.read("seatrial_api_requests_total")
-            passes = operated.read("seatrial_reconcile_duration_seconds_count")
-    settled = soak.samples[int(len(soak.samples) * _SETTLING) :]
-    _say(f"\ndone: {soak.done}; {passes:.0f} passes, {calls:.0f} calls, {len(soak.outages)} outages")
+            calls = soak.lives[-1].read("seatrial_api_requests_total")
+            passes = soak.lives[-1].read("seatrial_reconcile_duration_seconds_count")
+    settled = soak.longest[int(len(soak.longest) * _SETTLING) :]
+    _say(f"\ndone: {soak.done}; {len(soak.outages)} outages, {len(soak.lives)} operators")
+    _say(f"the last one: {passes:.0f} passes, {calls:.0f} calls")
     _say(f"memory: {slope_per_hour(settled, skip=0.0):+.1f} MB an hour over {len(settled)} samples")
     for name in ("rss_mb", "thinking_mb", "files", "sockets", "threads", "tasks", "queue"):
         values = [getattr(one, name) for one in settled]
@@ -200,7 +241,7 @@ def main(arguments: list[str] | None = None) -> int:
         _say(f"FAULT {fault}")
     if given.report:
         report = {"done": soak.done, "faults": soak.faults, "passes": passes, "calls": calls, "outages": soak.outages}
-        given.report.write_text(json.dumps(report | {"samples": [asdict(one) for one in soak.samples]}, indent=1))
+        given.report.write_text(json.dumps(report | {"samples": [asdict(one) for one in soak.longest]}, indent=1))
     return 1 if soak.faults else 0
 
 

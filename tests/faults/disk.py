@@ -80,7 +80,7 @@ def run_disk_plan(plan: DiskPlan) -> DiskResult:
         root = Path(name)
         code, text = _finish(_start(root, plan.case, plan))
         stage = (root / "struck").read_text() if (root / "struck").exists() else ""
-        wrong = _judge(plan, root, code, text, stage)
+        kills, wrong = int(code == -signal.SIGKILL), _judge(plan, root, code, text, stage)
         for _ in range(3):
             code, text = _finish(_start(root, plan.case, None))
             # A torn file of a trial is put aside and named; the same command again goes on.
@@ -90,7 +90,7 @@ def run_disk_plan(plan: DiskPlan) -> DiskResult:
             wrong.append(f"its successor ended with {code}: {text[-1500:]}")
         else:
             wrong += _compare(_outcome(root), wanted, root)
-        return DiskResult(struck=bool(stage), kills=int(code == -signal.SIGKILL), violations=tuple(wrong))
+        return DiskResult(struck=bool(stage), kills=kills, violations=tuple(wrong))
 
 
 def _judge(plan: DiskPlan, root: Path, code: int, text: str, stage: str) -> list[str]:
@@ -137,7 +137,8 @@ def _outcome(root: Path) -> list[object]:
 
 
 def _start(root: Path, case: str, plan: DiskPlan | None) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     text = str(plan) if plan is not None else ""
     with (root / "log").open("wb") as log:
         return subprocess.Popen(

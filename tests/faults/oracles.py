@@ -130,6 +130,12 @@ def _lives(pod: Pod) -> bool:
 def compare(found: Ending, wanted: Ending, *, limit_seconds: float) -> list[str]:
     """Return how an ending differs from that of the run in which nothing went wrong; empty when it does not.
 
+    Only the time may differ, after an asynchronous fault (events late, coalesced, repeated or dropped, lists of an earlier state) as after
+    any other. What a study does next follows from what is recorded, and a record is made of what the server says then, not of when
+    it was heard: an attempt is judged by its own end, and one that is given up for its silence or its time is asked for at the server
+    first. The order in which ends are heard would count for models and for promotions: their studies run one trial at a time here. A
+    generation of a population waits for all of its members, in whatever order they end.
+
     Args:
         found: Of the run with a fault.
         wanted: Of the run without.

@@ -125,6 +125,7 @@ class RealStage:
             lives=result.lives,
             kills=result.kills,
             writes=result.writes,
+            struck=result.struck,
         )
 
     def _run(self, case: Case, plan: Plan | None) -> Result:
@@ -152,6 +153,7 @@ class RealStage:
             lives=self.lives - lives,
             kills=self.kills - kills,
             writes=injector.writes,
+            struck=injector.began is not None or self.kills > kills,
         )
 
     def _wait(self, name: str, witness: Witness, began: float, plan: Plan | None) -> bool:

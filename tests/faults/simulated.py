@@ -56,6 +56,7 @@ class Result:
         ending: None when the study did not end.
         violations: What must not be and was; empty when all is well.
         lives: Operator processes that there were.
+        struck: Whether the fault came: on a real server a study may take fewer writes than were expected.
     """
 
     plan: Plan | None
@@ -64,6 +65,7 @@ class Result:
     lives: int
     kills: int
     writes: int
+    struck: bool = True
 
 
 _answers: dict[str, Answer] = {}
@@ -238,7 +240,8 @@ class _Stage:
     def _plan_kill(self) -> None:
         if self.plan is not None and self.plan.mode is Mode.KILLED and self.kills < self.plan.at:
             # Some die while they start, some in the middle of a pass, some when nothing happens.
-            self._next_kill = self.loop.rounds + self._chance.randrange(10, 10 ** self._chance.choice([2, 3, 3]))
+            # A study without a fault takes some hundred rounds: what comes much later than that comes too late.
+            self._next_kill = self.loop.rounds + self._chance.randrange(10, self._chance.choice([60, 150, 300]))
 
     def _on_round(self) -> None:
         if self._next_kill is not None and self.loop.rounds >= self._next_kill:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from faults.plans import Mode
+
 __all__ = ["Row", "render", "write"]
 
 _BEGIN, _END = "<!-- begin: figures -->", "<!-- end: figures -->"
@@ -58,19 +60,22 @@ def render(rows: Sequence[Row]) -> str:
         cases, modes = list(dict.fromkeys(r.case for r in mine)), list(dict.fromkeys(r.mode for r in mine))
         by_place = {(row.mode, row.case): row for row in mine}
         runs, failed, kills = (sum(getattr(row, name) for row in mine) for name in ("runs", "failed", "kills"))
+        stormy = sum(row.kills for row in mine if row.mode == Mode.KILLED)
+        when = f", {stormy} of them at random moments" if stormy else ""
         minutes = sum(row.seconds for row in mine) / 60
         parts += [
             f"### {title}",
             "",
-            f"{runs} runs with {kills} SIGKILLs in {minutes:.0f} minutes; {failed} with a violation.",
+            f"{runs} runs with {kills} SIGKILLs{when} in {minutes:.0f} minutes; {failed} with a violation.",
             "",
-            f"| fault | {' | '.join(cases)} | violations |",
-            f"|---|{'---|' * (len(cases) + 1)}",
+            f"| fault | {' | '.join(cases)} | SIGKILLs | violations |",
+            f"|---|{'---|' * (len(cases) + 2)}",
         ]
         for mode in modes:
             found = [by_place.get((mode, case)) for case in cases]
             told = [str(row.runs) if row else "–" for row in found]
-            parts.append(f"| {mode} | {' | '.join(told)} | {sum(row.failed for row in found if row)} |")
+            killed, bad = (sum(getattr(row, name) for row in found if row) for name in ("kills", "failed"))
+            parts.append(f"| {mode} | {' | '.join(told)} | {killed} | {bad} |")
         failures = [plan for row in mine for plan in row.failures]
         parts += ["", *(f"- violated: `{plan}`" for plan in failures), *([""] if failures else [])]
     return "\n".join(parts)
