@@ -107,7 +107,8 @@ def _next(row: Treatment) -> str:
     first, last = row.backoff.base_seconds, row.backoff.cap_seconds
     if not first:
         return "when the study goes on, from the last checkpoint"
-    return f"from the last checkpoint: at once, then after {first:.0f} s, doubling up to {last:.0f} s, ± 25 %"
+    begin = "at once, then " if row.backoff.at_once else ""
+    return f"from the last checkpoint: {begin}after {first:.0f} s, doubling up to {last:.0f} s, ± 25 %"
 
 
 def _to_yaml(crd: Schema) -> str:

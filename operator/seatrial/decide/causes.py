@@ -46,6 +46,7 @@ class Cause(StrEnum):
     KUEUE = "StoppedByKueue"
     LOST = "Lost"
     ENDED_FROM_OUTSIDE = "EndedFromOutside"
+    PAUSED_UNASKED = "PausedUnasked"
     NODE_FAULT = "NodeFault"
     RETRIED_BY_RULE = "RetriedByRule"
     UNREACHABLE = "CheckpointsUnreachable"
@@ -100,12 +101,16 @@ class Told(StrEnum):
 class Backoff:
     """When the next attempt starts.
 
-    The first one starts at once; later ones wait *base_seconds*, twice that, and so on, at most *cap_seconds*, all of it a quarter
-    longer or shorter by chance, so that trials that were hit together do not come back together.
+    It waits *base_seconds*, the one after it twice that, and so on, at most *cap_seconds*, all of it a quarter longer or shorter by
+    chance, so that trials that were hit together do not come back together.
+
+    Attributes:
+        at_once: Whether the first one is started without a wait, so that the second one waits *base_seconds*.
     """
 
     base_seconds: float = 10.0
     cap_seconds: float = 300.0
+    at_once: bool = True
 
     def delay_seconds(self, earlier: int, *, seed: int, trial: str, attempt: int) -> float:
         """Return how long the next attempt waits.
@@ -116,10 +121,11 @@ class Backoff:
             trial: Name of the trial.
             attempt: Number of the attempt that ended.
         """
-        if earlier <= 0:
+        doublings = earlier - self.at_once
+        if doublings < 0:
             return 0.0
         # Beyond 2^20 any base is above any cap.
-        plain = min(self.cap_seconds, self.base_seconds * 2.0 ** min(earlier - 1, 20))
+        plain = min(self.cap_seconds, self.base_seconds * 2.0 ** min(doublings, 20))
         digest = hashlib.sha256(f"{seed}/{trial}/{attempt}".encode()).digest()
         return plain * (0.75 + 0.5 * int.from_bytes(digest[:8], "big") / 2**64)
 
@@ -216,6 +222,14 @@ TREATMENTS: Mapping[Cause, Treatment] = {
     ),
     Cause.LOST: _infrastructure("it is gone without a trace of how it ended", "Lost", "ContainerStatusUnknown"),
     Cause.ENDED_FROM_OUTSIDE: _infrastructure("it was asked to end by somebody else, and did so in good order"),
+    Cause.PAUSED_UNASKED: Treatment(
+        what="it said that it paused at a step, where nobody had asked it to",
+        fault=Fault.TRIAL,
+        counts=Counts.LOSSES,
+        limit=LOSSES,
+        backoff=Backoff(),
+        advice="end before the last step only at SEATRIAL_UNTIL_STEP, as the harness does",
+    ),
     Cause.NODE_FAULT: _infrastructure(
         "a rule of retryPolicy with action: excludeNode matched",
         advice="have the node looked at: trial.status.excludedNodes",
@@ -243,7 +257,7 @@ TREATMENTS: Mapping[Cause, Treatment] = {
         fault=Fault.SPECIFICATION,
         counts=Counts.STARTS,
         limit=CANNOT_START_LIMIT,
-        backoff=Backoff(base_seconds=30.0),
+        backoff=Backoff(base_seconds=30.0, at_once=False),
         advice="correct the image, its pull secret, or the ConfigMap or Secret that the container names; the next attempt uses the edited template",
     ),
     Cause.START_TIMEOUT: Treatment(
@@ -252,7 +266,7 @@ TREATMENTS: Mapping[Cause, Treatment] = {
         fault=Fault.SPECIFICATION,
         counts=Counts.STARTS,
         limit=CANNOT_START_LIMIT,
-        backoff=Backoff(base_seconds=30.0),
+        backoff=Backoff(base_seconds=30.0, at_once=False),
         advice="kubectl describe its Pod: a ConfigMap, a Secret or a volume is missing, or an image is large; create it, correct the template, or raise trial.startTimeout",
     ),
     Cause.UNWANTED: Treatment(
@@ -260,7 +274,7 @@ TREATMENTS: Mapping[Cause, Treatment] = {
         signs=("PodForbidden", "PodSecurity", "PodInvalid"),
         fault=Fault.SPECIFICATION,
         counts=Counts.NOTHING,
-        backoff=Backoff(base_seconds=15.0),
+        backoff=Backoff(base_seconds=15.0, at_once=False),
         told=Told.NOTHING,
         advice="correct spec.trial.template, or the policy that the server's words name",
     ),

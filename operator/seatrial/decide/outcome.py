@@ -154,7 +154,9 @@ def _after_pause(trial: TrialSnapshot, attempt: Attempt, spec: StudySpec) -> Set
         return _after_success(trial, attempt, spec)
     if (pause := _pause(trial, spec)) is not None:
         return pause
-    return _after_loss(trial, "PausedUnasked", f"it ended at step {trial.step} by itself, although nobody asked it to")
+    return _after_loss(
+        trial, Cause.PAUSED_UNASKED.value, f"it ended at step {trial.step} by itself, although nobody asked it to"
+    )
 
 
 def _pause(trial: TrialSnapshot, spec: StudySpec) -> PauseTrial | None:
@@ -228,8 +230,7 @@ def _lay_down(trial: TrialSnapshot, stop: StopReason) -> FinishTrial | RequeueTr
     if earlier + 1 >= CANNOT_START_LIMIT:
         words = f"{trial.stop_message}; given up after {earlier + 1} such attempts"
         return _finish(trial, TrialReason.FAILED, stop.value, words)
-    # The first one has waited for long enough already.
-    delay = _delay(trial, Cause(stop.value), earlier + 1)
+    delay = _delay(trial, Cause(stop.value), earlier)
     return _requeue(trial, stop.value, trial.stop_message, infrastructure=True, delay_seconds=delay)
 
 

@@ -341,7 +341,9 @@ class KubernetesRunner:
         patient = known is not None and shown.reason != "QuotaExceeded" and known.study.spec.trial == study.spec.trial
         times = known.times + 1 if known is not None and patient else 1
         backoff = TREATMENTS[Cause.UNWANTED].backoff or Backoff()
-        seconds = backoff.delay_seconds(times, seed=trial.spec.seed, trial=trial.metadata.name, attempt=shown.number)
+        seconds = backoff.delay_seconds(
+            times - 1, seed=trial.spec.seed, trial=trial.metadata.name, attempt=shown.number
+        )
         again = self._clock.now() + timedelta(seconds=seconds)
         within[trial.metadata.name] = _Refused(study, trial, shown, again, times)
 
