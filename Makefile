@@ -100,7 +100,7 @@ soak: $(VENV)/.dev ## 20 minutes of churn on a real API server: nothing of the o
 	@PYTHONPATH=tests $(BIN)/python -m control_plane.soak $(ARGUMENTS)
 
 .PHONY: faults
-faults: $(VENV)/.dev ## Faults at every write: memory, a real API server, a disk; 28 minutes, then docs/reliability.md
+faults: $(VENV)/.dev ## Faults at every write: memory, a real API server, a disk; 20 minutes, then docs/reliability.md
 	@scripts/faults --write $(ARGUMENTS)
 
 .PHONY: format

@@ -11,14 +11,17 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain, zip_longest
+from functools import partial
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 
 from control_plane.cluster import run_control_plane
@@ -36,9 +39,12 @@ __all__ = ["main"]
 
 _ROOT = Path(__file__).parents[2]
 _TIERS = ("memory", "real", "disk")
+_CHUNK, _BATCH = 4, 64
 _STORMS = {"memory": 32, "real": 1}
 _REAL_WRITES = {"grid": 45, "random": 50, "auto": 40, "pbt": 60, "asha": 60}
 """About so many writes there are: each real run has its own number of them."""
+
+AnyPlan = Plan | DiskPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,24 +86,32 @@ def _weave(streams: Sequence[Iterator[Plan]]) -> Iterator[Plan]:
         yield from (plan for plan in turn if plan is not None)
 
 
-def _carry_out(
-    tier: str, plans: Iterator[Plan | DiskPlan], run: Callable[[Plan | DiskPlan], _Done], minutes: float
-) -> list[Row]:
-    """Carry out plans until the time is over; print what fails, and how it is repeated."""
-    rows: dict[tuple[str, str], Row] = {}
+def _until(plans: Iterable[AnyPlan], minutes: float) -> Iterator[AnyPlan]:
+    """Yield plans until the time is over; 0 minutes are no limit."""
     end = time.monotonic() + minutes * 60 if minutes else float("inf")
     for plan in plans:
         if time.monotonic() > end:
-            break
-        began = time.monotonic()
-        try:
-            done = run(plan)
-        except Exception as error:  # noqa: BLE001 - a run that breaks is a violation, not the end of the sweep
-            done = _Done(kills=0, violations=(f"{type(error).__name__}: {error}",))
+            return
+        yield plan
+
+
+def _try(run: Callable[[AnyPlan], _Done], plan: AnyPlan) -> tuple[AnyPlan, _Done, float]:
+    began = time.monotonic()
+    try:
+        done = run(plan)
+    except Exception as error:  # noqa: BLE001 - a run that breaks is a violation, not the end of the sweep
+        done = _Done(kills=0, violations=(f"{type(error).__name__}: {error}",))
+    return plan, done, time.monotonic() - began
+
+
+def _count(tier: str, results: Iterable[tuple[AnyPlan, _Done, float]]) -> list[Row]:
+    """Count what came of plans; print what fails, and how it is repeated."""
+    rows: dict[tuple[str, str], Row] = {}
+    for plan, done, seconds in results:
         if not done.struck and not done.violations:
             continue
         row = rows.setdefault((str(plan.mode), plan.case), Row(tier=tier, mode=str(plan.mode), case=plan.case))
-        row.add(kills=done.kills, failed=bool(done.violations), seconds=time.monotonic() - began)
+        row.add(kills=done.kills, failed=bool(done.violations), seconds=seconds)
         if done.violations:
             row.failures.append(str(plan))
             _say(f"FAILED {tier} {plan}: {'; '.join(done.violations)[:2000]}")
@@ -105,27 +119,35 @@ def _carry_out(
     return list(rows.values())
 
 
-def _run_memory(plan: Plan | DiskPlan) -> _Done:
+def _sweep_memory(given: argparse.Namespace) -> list[Row]:
+    run, plans = partial(_try, _run_memory), _until(_memory_plans(given.seed), given.memory_minutes)
+    with ProcessPoolExecutor(given.workers) as pool:
+        batches = iter(lambda: list(islice(plans, given.workers * _BATCH)), [])
+        return _count("memory", chain.from_iterable(pool.map(run, batch, chunksize=_CHUNK) for batch in batches))
+
+
+def _run_memory(plan: AnyPlan) -> _Done:
+    logging.disable(logging.CRITICAL)
     assert isinstance(plan, Plan)
     result = run_plan(plan)
     return _Done(struck=result.struck, kills=result.kills, violations=result.violations)
 
 
-def _run_disk(plan: Plan | DiskPlan) -> _Done:
+def _run_disk(plan: AnyPlan) -> _Done:
     assert isinstance(plan, DiskPlan)
     result = run_disk_plan(plan)
     return _Done(struck=result.struck, kills=result.kills, violations=result.violations)
 
 
 @contextmanager
-def _real_runner() -> Iterator[Callable[[Plan | DiskPlan], _Done]]:
+def _real_runner() -> Iterator[Callable[[AnyPlan], _Done]]:
     with tempfile.TemporaryDirectory(prefix="seatrial-faults-") as name:
         folder = Path(name)
         with run_control_plane(folder / "plane") as plane, plane.client() as api:
             make_namespace(api, "faults")
             with run_real_stage(plane, "faults", folder) as stage:
 
-                def run(plan: Plan | DiskPlan) -> _Done:
+                def run(plan: AnyPlan) -> _Done:
                     assert isinstance(plan, Plan)
                     result = stage.run_plan(plan)
                     return _Done(struck=result.struck, kills=result.kills, violations=result.violations)
@@ -133,13 +155,13 @@ def _real_runner() -> Iterator[Callable[[Plan | DiskPlan], _Done]]:
                 yield run
 
 
-def _sweep(tier: str, seed: int, minutes: float) -> list[Row]:
+def _sweep(tier: str, given: argparse.Namespace) -> list[Row]:
     if tier == "memory":
-        return _carry_out(tier, _memory_plans(seed), _run_memory, 0)
+        return _sweep_memory(given)
     if tier == "disk":
-        return _carry_out(tier, disk_plans(seed), _run_disk, minutes)
+        return _count(tier, (_try(_run_disk, plan) for plan in _until(disk_plans(given.seed), given.minutes)))
     with _real_runner() as run:
-        return _carry_out(tier, _real_plans(seed), run, minutes)
+        return _count(tier, (_try(run, plan) for plan in _until(_real_plans(given.seed), given.minutes)))
 
 
 def _replay(tier: str, text: str) -> int:
@@ -157,7 +179,7 @@ def _replay(tier: str, text: str) -> int:
 def _sweep_one(tier: str, given: argparse.Namespace) -> bool:
     """Sweep one tier and keep its figures; return whether anything was violated."""
     _say(f"{tier}: seed {given.seed}")
-    rows = _sweep(tier, given.seed, given.minutes)
+    rows = _sweep(tier, given)
     (given.results / f"{tier}.json").write_text(json.dumps([row.to_json() for row in rows], indent=1))
     runs, kills, bad = (sum(getattr(row, name) for row in rows) for name in ("runs", "kills", "failed"))
     _say(f"{tier}: {runs} runs, {kills} kills, {bad} with violations, {sum(row.seconds for row in rows) / 60:.1f} min")
@@ -166,7 +188,8 @@ def _sweep_one(tier: str, given: argparse.Namespace) -> bool:
 
 def _sweep_all(given: argparse.Namespace) -> bool:
     """Sweep all tiers side by side, each in a process of its own: one computes while others wait."""
-    same = ["--minutes", str(given.minutes), "--seed", str(given.seed), "--results", str(given.results)]
+    same = [f"--{name}={getattr(given, name)}" for name in ("minutes", "seed", "workers", "results")]
+    same += [f"--memory-minutes={given.memory_minutes}"]
     command = [sys.executable, "-m", "faults.campaign", *same]
     sweeps = [subprocess.Popen([*command, "--tier", tier]) for tier in _TIERS]
     return max(sweep.wait() for sweep in sweeps) > 0
@@ -183,7 +206,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="scripts/faults", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--minutes", type=float, default=20, help="for a real server and for a disk; 0: no limit")
+    parser.add_argument(
+        "--memory-minutes", type=float, default=0, help="the same for memory; 0, the default: all of it"
+    )
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes for memory; one a core")
     parser.add_argument("--tier", choices=_TIERS, help="only this one")
     parser.add_argument("--replay", metavar="PLAN", help="one plan, as a failure names it")
     parser.add_argument("--results", type=Path, default=_ROOT / "dist" / "faults", help="where figures are kept")

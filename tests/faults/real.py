@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,12 @@ class RealStage:
                     continue
                 self._halt.wait(_RESTART_SECONDS if self._operator is not None else 0)
                 # The next one would wait for the lease to run out: nobody has to see that each time.
-                api.delete(f"/apis/coordination.k8s.io/v1/namespaces/{self.namespace}/leases/seatrial-operator")
+                try:
+                    api.delete(f"/apis/coordination.k8s.io/v1/namespaces/{self.namespace}/leases/seatrial-operator")
+                except (OSError, HTTPException):
+                    # A server with much to do closes connections that rest.
+                    api.close()
+                    continue
                 with self._lock:
                     self.lives += 1
                     self._operator = self._start()

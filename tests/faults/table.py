@@ -62,11 +62,10 @@ def render(rows: Sequence[Row]) -> str:
         runs, failed, kills = (sum(getattr(row, name) for row in mine) for name in ("runs", "failed", "kills"))
         stormy = sum(row.kills for row in mine if row.mode == Mode.KILLED)
         when = f", {stormy} of them at random moments" if stormy else ""
-        minutes = sum(row.seconds for row in mine) / 60
         parts += [
             f"### {title}",
             "",
-            f"{runs} runs with {kills} SIGKILLs{when} in {minutes:.0f} minutes; {failed} with a violation.",
+            f"{runs} runs with {kills} SIGKILLs{when}; {failed} with a violation.",
             "",
             f"| fault | {' | '.join(cases)} | SIGKILLs | violations |",
             f"|---|{'---|' * (len(cases) + 2)}",
