@@ -86,7 +86,7 @@ class MetricSummary(Wire):
     """One metric of a trial in a few numbers. NaN and infinities travel as the strings NaN, Infinity and -Infinity."""
 
     name: MetricName = Field(description="Name of the metric.")
-    last: float | str = Field(description="Last value.")
+    last: float | str = Field(description="Last value that was reported.")
     last_step: int | None = Field(default=None, description="Step of the last value.")
     min: float | None = Field(default=None, description="Smallest finite value.")
     max: float | None = Field(default=None, description="Largest finite value.")
