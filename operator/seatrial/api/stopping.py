@@ -55,7 +55,9 @@ class AshaSettings(Wire):
 
     eta: int = Field(default=3, ge=2, le=100, description="Reduction factor: the best 1/eta of a rung go on.")
     min_step: int = Field(
-        default=1, ge=1, description="Step of the first rung; the next ones are minStep * eta, minStep * eta^2 and so on."
+        default=1,
+        ge=1,
+        description="Step of the first rung; the next ones are minStep * eta, minStep * eta^2 and so on.",
     )
 
     promote: bool = Field(
@@ -69,7 +71,9 @@ class SuccessiveHalvingSettings(Wire):
 
     eta: int = Field(default=3, ge=2, le=100, description="Reduction factor: the best 1/eta of a rung go on.")
     min_step: int = Field(
-        default=1, ge=1, description="Step of the first rung; the next ones are minStep * eta, minStep * eta^2 and so on."
+        default=1,
+        ge=1,
+        description="Step of the first rung; the next ones are minStep * eta, minStep * eta^2 and so on.",
     )
     cohort_size: int | None = Field(
         default=None,
