@@ -15,7 +15,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+
+from kind.reader import Reader
 
 __all__ = ["KindCluster", "run_kind_cluster"]
 
@@ -31,9 +34,11 @@ class KindCluster:
 
     Attributes:
         environment: In which kubectl, kind, docker and client libraries find it.
+        reader: Gives its objects.
     """
 
     environment: Mapping[str, str]
+    reader: Reader
 
     def run(self, *command: str, text: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a program in the cluster's environment and the repository's root.
@@ -57,10 +62,9 @@ class KindCluster:
         for each in objects:
             self.kubectl("apply", "-n", namespace, "-f", "-", text=json.dumps(each))
 
-    def get(self, *arguments: str) -> dict[str, Any]:
-        """Return an object or a list as the API server has it."""
-        found: dict[str, Any] = json.loads(self.kubectl("get", *arguments, "-o", "json"))
-        return found
+    def get(self, resource: str, name: str = "", *, namespace: str = "", labels: str = "") -> dict[str, Any]:
+        """Return an object, or without a name a list, as the API server has it."""
+        return self.reader.get(resource, name, namespace=namespace, labels=labels)
 
     def add_namespace(self, name: str) -> None:
         """Make a namespace for tests that enforces Pod Security's level restricted."""
@@ -68,13 +72,13 @@ class KindCluster:
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
         self.kubectl("create", "-f", "-", text=json.dumps(namespace))
         self.wait_until(
-            lambda: not self.run("kubectl", "get", "serviceaccount", "default", "-n", name, check=False).returncode,
+            lambda: bool(self.get("serviceaccounts", namespace=name)["items"]),
             what=f"the service account of {name}",
         )
 
     def remove_namespaces(self) -> None:
         """Remove the namespaces of tests of a run that ended in the middle, and their volumes."""
-        left = [item["metadata"]["name"] for item in self.get("namespaces", "-l", _LABEL)["items"]]
+        left = [item["metadata"]["name"] for item in self.get("namespaces", labels=_LABEL)["items"]]
         for name in left:
             self.kubectl("delete", "namespace", name, "--timeout=120s")
             # A volume belongs to no namespace, and would stay.
@@ -111,7 +115,7 @@ class KindCluster:
             time.sleep(0.2)
 
 
-def _start(name: str) -> KindCluster:
+def _start(name: str, folder: Path) -> KindCluster:
     command = 'exports=$(scripts/kind-up) && eval "$exports" && env -0'
     environment = os.environ | {"KIND_CLUSTER": name}
     done = subprocess.run(
@@ -122,7 +126,8 @@ def _start(name: str) -> KindCluster:
             f"these tests need a kind cluster, and scripts/kind-up made none:\n{done.stderr.strip()}\n"
             "docs/development.md says what it takes; make test-fast leaves these tests out"
         )
-    return KindCluster(environment=dict(entry.split("=", 1) for entry in done.stdout.split("\0") if entry))
+    environment = dict(entry.split("=", 1) for entry in done.stdout.split("\0") if entry)
+    return KindCluster(environment=environment, reader=Reader(Path(environment["KUBECONFIG"]), folder))
 
 
 def _stop(name: str) -> None:
@@ -142,11 +147,11 @@ def run_kind_cluster() -> Iterator[KindCluster]:
     given, keep = os.environ.get("KIND_CLUSTER"), bool(os.environ.get("SEATRIAL_KEEP_CLUSTER"))
     lock = Path(os.environ.get("SEATRIAL_CACHE", Path.home() / ".cache" / "seatrial")) / "kind" / f"{_NAME}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
+    with lock.open("w") as file, TemporaryDirectory() as folder:
         fcntl.flock(file, fcntl.LOCK_EX)
         if not (given or keep):
             _stop(_NAME)  # what a run that was killed left
-        cluster = _start(given or _NAME)
+        cluster = _start(given or _NAME, Path(folder))
         try:
             cluster.remove_namespaces()
             yield cluster

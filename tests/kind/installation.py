@@ -32,9 +32,10 @@ def quick_study(name: str, *, trials: int, parallel: int, seconds: float = 1.0) 
 
 
 def slow_study(name: str, *, trials: int = 4, parallel: int = 2) -> Object:
-    """Return a study whose trials run until they are told to stop, or find a file ``end`` in their own file system."""
+    """Return a study whose trials run until they are told to stop, or until a process that left its number in ``/tmp/end`` is gone."""
     words = (
-        'trap "exit 143" TERM; until [ -e /tmp/end ]; do sleep 0.2; done; '
+        'trap "exit 143" TERM; until [ -s /tmp/end ]; do sleep 0.2; done; '
+        'while kill -0 "$(cat /tmp/end)"; do sleep 0.1; done; '
         'printf \'{"score": %s}\' "$HP_x" > /dev/termination-log'
     )
     return _study(name, ["sh", "-c", words], trials=trials, parallel=parallel)
@@ -46,7 +47,8 @@ def _study(name: str, command: list[str], *, trials: int, parallel: int) -> Obje
         "image": "seatrial-trial:latest",
         "imagePullPolicy": "IfNotPresent",
         "command": command,
-        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
+        # No request of CPU: studies that train have asked for all that a small node has.
+        "resources": {"requests": {"memory": "16Mi"}},
     }
     spec = {
         "objectives": [{"metric": "score", "goal": "maximize"}],
@@ -95,24 +97,26 @@ class Installation:
     def pods_of(self, deployment: str) -> list[str]:
         """Return the names of a deployment's Pods."""
         component = {"seatrial": "operator", "seatrial-prometheus": "prometheus"}[deployment]
-        found = self.kind.get("pods", "-n", NAMESPACE, "-l", f"app.kubernetes.io/component={component}")
+        found = self.kind.get("pods", namespace=NAMESPACE, labels=f"app.kubernetes.io/component={component}")
         return [pod["metadata"]["name"] for pod in found["items"]]
 
     def leader(self) -> str:
         """Return who holds the Lease; empty when nobody does."""
-        return str(self.kind.get("lease", "seatrial-operator", "-n", NAMESPACE)["spec"].get("holderIdentity") or "")
+        return str(
+            self.kind.get("leases", "seatrial-operator", namespace=NAMESPACE)["spec"].get("holderIdentity") or ""
+        )
 
     def kill_operator(self) -> None:
         """End the operator's process by SIGKILL, as a node that runs out of memory does, and wait until it is started again."""
         (name,) = self.pods_of("seatrial")
-        pod = self.kind.get("pod", name, "-n", NAMESPACE)
+        pod = self.kind.get("pods", name, namespace=NAMESPACE)
         (before,) = pod["status"]["containerStatuses"]
         container = before["containerID"].removeprefix("containerd://")
         kill = ("ctr", "-n", "k8s.io", "tasks", "kill", "--signal", "SIGKILL", container)
         self.kind.run("docker", "exec", pod["spec"]["nodeName"], *kill)
 
         def restarts() -> int:
-            (status,) = self.kind.get("pod", name, "-n", NAMESPACE)["status"]["containerStatuses"]
+            (status,) = self.kind.get("pods", name, namespace=NAMESPACE)["status"]["containerStatuses"]
             return int(status["restartCount"])
 
         self.kind.wait_until(lambda: restarts() > before["restartCount"], what="the operator to be started again")
@@ -137,16 +141,16 @@ class Installation:
 
     def study(self, namespace: str, name: str) -> Object:
         """Return a study as stored."""
-        return self.kind.get("study", name, "-n", namespace)
+        return self.kind.get("studies", name, namespace=namespace)
 
     def trials(self, namespace: str, study: str) -> list[Object]:
         """Return the trials of a study, by index."""
-        found = self.kind.get("trials", "-n", namespace, "-l", f"seatrial.dev/study={study}")["items"]
+        found = self.kind.get("trials", namespace=namespace, labels=f"seatrial.dev/study={study}")["items"]
         return sorted(found, key=lambda trial: trial["spec"]["index"])
 
     def pods(self, namespace: str) -> list[Object]:
         """Return the Pods of a namespace."""
-        found: list[Object] = self.kind.get("pods", "-n", namespace)["items"]
+        found: list[Object] = self.kind.get("pods", namespace=namespace)["items"]
         return found
 
     def running(self, namespace: str) -> list[str]:

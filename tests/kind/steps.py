@@ -17,14 +17,21 @@ def apply(seatrial: Installation, namespace: str, study: dict[str, Any]) -> str:
 
 def wait_running(seatrial: Installation, namespace: str, count: int) -> list[str]:
     """Return the names of the Pods of a namespace once so many run."""
-    seatrial.kind.wait_until(lambda: len(seatrial.running(namespace)) == count, what=f"{count} Pods to run")
-    return sorted(seatrial.running(namespace))
+    seen: list[str] = []
+
+    def look() -> bool:
+        seen[:] = sorted(seatrial.running(namespace))
+        return len(seen) == count
+
+    seatrial.kind.wait_until(look, what=f"{count} Pods to run")
+    return seen
 
 
 def let_end(seatrial: Installation, namespace: str, pods: list[str]) -> None:
     """Let the trials of a slow study end, each by its own last words."""
     for pod in pods:
-        seatrial.kind.run("kubectl", "exec", "-n", namespace, pod, "--", "touch", "/tmp/end")  # noqa: S108 - in the container
+        # Whatever still runs in a container that ends is killed, so the trial waits for the process that speaks to it.
+        seatrial.kind.kubectl("exec", "-n", namespace, pod, "--", "sh", "-c", "echo $$ > /tmp/end")
 
 
 def values(trials: list[dict[str, Any]]) -> dict[str, float]:

@@ -20,7 +20,7 @@ def pod(name: str, image: str, *arguments: str, gpus: int = 0) -> dict[str, Any]
 
 
 def phase(kind: KindCluster, namespace: str, name: str) -> str:
-    found: str = kind.get("pod", name, "-n", namespace)["status"].get("phase", "")
+    found: str = kind.get("pods", name, namespace=namespace)["status"].get("phase", "")
     return found
 
 
@@ -38,7 +38,7 @@ def test_a_pod_that_fails_leaves_its_last_words(kind: KindCluster, namespace: st
 
     kind.wait_until(lambda: phase(kind, namespace, "short") == "Failed", what="the Pod to fail")
 
-    (status,) = kind.get("pod", "short", "-n", namespace)["status"]["containerStatuses"]
+    (status,) = kind.get("pods", "short", namespace=namespace)["status"]["containerStatuses"]
     assert status["state"]["terminated"]["exitCode"] == 1
     assert 'unknown command "no-such-command"' in status["state"]["terminated"]["message"]
 
@@ -50,15 +50,15 @@ def test_pods_get_no_more_gpus_than_there_are(kind: KindCluster, namespace: str)
         kind.apply(namespace, pod(name, image, "proxy", gpus=1))
 
     def phases() -> list[str]:
-        return [item["status"].get("phase", "") for item in kind.get("pods", "-n", namespace)["items"]]
+        return [item["status"].get("phase", "") for item in kind.get("pods", namespace=namespace)["items"]]
 
     kind.wait_until(lambda: sorted(phases()) == ["Pending", "Running", "Running"], what="two Pods of three")
-    waiting = next(p for p in kind.get("pods", "-n", namespace)["items"] if p["status"]["phase"] == "Pending")
+    waiting = next(p for p in kind.get("pods", namespace=namespace)["items"] if p["status"]["phase"] == "Pending")
     (condition,) = waiting["status"]["conditions"]
     assert condition["reason"] == "Unschedulable"
     assert "Insufficient nvidia.com/gpu" in condition["message"]
 
-    running = next(p for p in kind.get("pods", "-n", namespace)["items"] if p["status"]["phase"] == "Running")
+    running = next(p for p in kind.get("pods", namespace=namespace)["items"] if p["status"]["phase"] == "Running")
     kind.kubectl("delete", "pod", running["metadata"]["name"], "-n", namespace)
     kind.wait_until(lambda: phases() == ["Running", "Running"], what="the third Pod to take over the GPU")
 

@@ -12,12 +12,13 @@ from seatrial.adapters.checkpoint import verify_checkpoint
 NAME = "digits-gpu"
 
 
-def test_watching_tells_of_every_trial_and_ends_with_the_winner(gpus: Told) -> None:
+def test_watching_tells_of_trials_as_they_start_and_ends_with_the_winner(gpus: Told) -> None:
     watched = gpus.watched
 
     assert watched is not None
     assert watched.returncode == 0, watched.stderr
-    assert f"{NAME}-0 started" in watched.stdout
+    # The first ones may be over before a busy machine has started it.
+    assert [trial for trial in gpus.trials[-4:] if f"{trial['metadata']['name']} started" not in watched.stdout] == []
     assert f"winner       {gpus.study['status']['best']['trial']}" in watched.stdout
 
 
@@ -42,5 +43,5 @@ def test_the_winners_checkpoint_comes_here_and_nothing_stays_there(
 
     assert done.returncode == 0, done.stderr
     assert verify_checkpoint(tmp_path / "winner") == saved["digest"]
-    readers = seatrial.kind.get("pods", "-n", gpus.namespace, "-l", "seatrial.dev/reader")["items"]
+    readers = seatrial.kind.get("pods", namespace=gpus.namespace, labels="seatrial.dev/reader")["items"]
     assert [pod for pod in readers if "deletionTimestamp" not in pod["metadata"]] == []

@@ -52,7 +52,9 @@ def test_of_two_operators_one_works(seatrial: Installation, namespace: str) -> N
 def test_of_two_installations_nothing_is_doubled(seatrial: Installation, namespace: str) -> None:
     second = ("second", "--namespace", f"{namespace}-second")
     seatrial.kind.add_namespace(second[-1])
-    image = seatrial.kind.get("deployment", "seatrial", "-n", NAMESPACE)["spec"]["template"]["spec"]["containers"][0]
+    image = seatrial.kind.get("deployments", "seatrial", namespace=NAMESPACE)["spec"]["template"]["spec"]["containers"][
+        0
+    ]
     settings = (
         "crds.install=false",
         "prometheus.enabled=false",

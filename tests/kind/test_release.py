@@ -27,7 +27,7 @@ def test_the_operators_image_is_small_and_its_size_is_told(seatrial: Installatio
 
 
 def test_operator_and_prometheus_run_where_pod_security_is_restricted(seatrial: Installation) -> None:
-    labels = seatrial.kind.get("namespace", NAMESPACE)["metadata"]["labels"]
+    labels = seatrial.kind.get("namespaces", NAMESPACE)["metadata"]["labels"]
 
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
     assert len(seatrial.pods_of("seatrial")) == 1
