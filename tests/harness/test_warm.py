@@ -314,6 +314,28 @@ def test_nothing_of_one_attempt_is_seen_by_the_next(make: Callable[..., AWorker]
     assert [worker.run(name) for name in "abc"] == [(0, "False None 0\n")] * 3
 
 
+def test_what_an_import_made_beforehand_is_not_taken_down_by_a_fork(
+    make: Callable[..., AWorker], tmp_path: Path
+) -> None:
+    packages = tmp_path / "site-packages"
+    packages.mkdir()
+    (packages / "library.py").write_text(
+        "import tempfile\nfrom pathlib import Path\nkept = tempfile.TemporaryDirectory()\nfolder = Path(kept.name)\n"
+    )
+    worker = make(
+        script="""
+        import weakref, library
+        class Mine: pass
+        mine = Mine()
+        weakref.finalize(mine, print, "mine is gone")
+        print(library.folder.exists())
+        """,
+        PYTHONPATH=str(packages),
+    )
+
+    assert [worker.run(name) for name in "abc"] == [(0, "True\nmine is gone\n")] * 3
+
+
 def test_an_edited_program_and_its_modules_are_run_as_they_are_now(make: Callable[..., AWorker]) -> None:
     worker = make(script="import beside; print('old', beside.word)")
     (worker.folder / "beside.py").write_text("word = 'old'\n")

@@ -18,6 +18,7 @@ import socket
 import sys
 import threading
 import warnings
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +107,19 @@ def _load(channel: socket.socket, wanted: Sequence[Wanted]) -> bool:
     gc.collect()
     # What is here stays for ever: collections in the children need not touch, and thereby copy, its pages.
     gc.freeze()
+    _keep_finalizers()
     return True
+
+
+def _keep_finalizers() -> None:
+    """Let no child finalize at its end what was made here.
+
+    It is not the child's: a temporary folder is still used here. And with torch it is the most of an end: 150 libraries of operators,
+    taken down one by one in pages that have to be copied for it.
+    """
+    # There is no other way to find them; without it they run as they do at any interpreter's end.
+    for finalizer in list(getattr(weakref.finalize, "_registry", ())):
+        finalizer.atexit = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
