@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from seatrial_harness.directory import digest_file, verify_folder
+from seatrial_harness.directory import digest_file, list_files, verify_folder
 from seatrial_harness.manifest import (
+    MANIFEST,
     CheckpointError,
     CheckpointsUnreachable,
     Entry,
@@ -118,13 +119,11 @@ class CheckpointStore:
             OSError: If anything cannot be written; nothing is left that a reader would take for a checkpoint.
         """
         known = known or {}
-        names = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-        entries = []
-        for path in names:
-            name = path.relative_to(folder).as_posix()
-            if name != "manifest.json":
-                digest = known.get(name) or digest_file(path)
-                entries.append(Entry(path=name, size=path.stat().st_size, sha256=digest))
+        entries = [
+            Entry(path=name, size=size, sha256=known.get(name) or digest_file(folder / name))
+            for name, size in list_files(folder)
+            if name != MANIFEST
+        ]
         manifest = build_manifest(Mark(step, self._attempt), entries, round(self._clock(), 3), reports)
         path = self._place.put(folder, manifest)
         self._saved = Mark(step, self._attempt)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from seatrial_harness.manifest import MANIFEST, CheckpointError, Manifest, Mark, check_step, parse_manifest
 
-__all__ = ["ABANDONED_SECONDS", "DirectoryPlace", "digest_file", "verify_folder"]
+__all__ = ["ABANDONED_SECONDS", "DirectoryPlace", "digest_file", "list_files", "verify_folder"]
 
 ABANDONED_SECONDS = 3600.0
 """An unfinished checkpoint of another attempt that nobody has written to for so long is rubbish: that attempt may still be alive."""
@@ -41,11 +41,9 @@ class DirectoryPlace:
     def stage(self, mark: Mark) -> Path:
         """Return a new empty folder beside where the checkpoint will lie, so that a rename puts it in place."""
         self._writes = mark.attempt
-        parent = self._root / str(mark.attempt)
-        parent.mkdir(parents=True, exist_ok=True)
-        folder = parent / f"{_STAGED}{mark.step}.{os.getpid()}.tmp"
+        folder = self._root / str(mark.attempt) / f"{_STAGED}{mark.step}.{os.getpid()}.tmp"
         try:
-            folder.mkdir()
+            folder.mkdir(parents=True)
         except FileExistsError:
             shutil.rmtree(folder)
             folder.mkdir()
@@ -147,6 +145,26 @@ def verify_folder(folder: Path) -> Manifest:
         if not same:
             raise CheckpointError(f"the checkpoint {folder} was changed: {entry.path} does not match its digest")
     return manifest
+
+
+def list_files(folder: Path) -> list[tuple[str, int]]:
+    """Return path inside *folder* and size of every regular file in it; links are none.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    found: list[tuple[str, int]] = []
+    left = [""]
+    while left:
+        inside = left.pop()
+        with os.scandir(folder / inside) as entries:
+            for entry in entries:
+                held = entry.stat(follow_symlinks=False)
+                if stat.S_ISDIR(held.st_mode):
+                    left.append(f"{inside}{entry.name}/")
+                elif stat.S_ISREG(held.st_mode):
+                    found.append((f"{inside}{entry.name}", held.st_size))
+    return found
 
 
 def digest_file(path: Path) -> str:

@@ -6,11 +6,12 @@ torch is used only when the script has imported it. Must not know about steps or
 import errno
 import hashlib
 import importlib
+import io
 import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 __all__ = ["read_state", "write_state"]
 
@@ -18,21 +19,31 @@ _PLAIN = "state.json"
 _TENSORS = "state.pt"
 
 
-class _Hashed:
+# torch writes a state in a hundred pieces or more, and each piece that reaches Python costs more than its bytes.
+_BUFFER_BYTES = 1 << 20
+
+
+class _Hashed(io.RawIOBase):
     """A file that is hashed while it is written, so that nobody has to read it again."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
+    def __init__(self, path: Path) -> None:
+        self._file = io.FileIO(path, "wb")
         self._digest = hashlib.sha256()
 
-    def write(self, block: bytes) -> int:
-        """Write all of *block*."""
-        self._digest.update(block)
-        return self._file.write(block)
+    def writable(self) -> bool:
+        """It is there to be written."""
+        return True
 
-    def flush(self) -> None:
-        """Pass on what is buffered."""
-        self._file.flush()
+    def write(self, block: Any) -> int:  # noqa: ANN401  (whatever has bytes, as io says)
+        """Write some of *block*, all of it as a rule; return how many bytes."""
+        written = self._file.write(block)
+        self._digest.update(memoryview(block)[:written])
+        return written
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        super().close()
 
     def digest(self) -> str:
         """Return the hexadecimal SHA-256 of what was written."""
@@ -60,13 +71,13 @@ def write_state(folder: Path, state: Mapping[str, object]) -> dict[str, str]:
             f"save({name}=…) got a {type(value).__name__}: without torch only numbers, strings, lists, dicts with string keys and None can be "
             f"saved. Write your own files: with trial.checkpoint(step) as folder: …"
         )
-    with (folder / _TENSORS).open("wb") as file:
-        hashed = _Hashed(file)
-        _save_by_torch(state, hashed)
+    hashed = _Hashed(folder / _TENSORS)
+    with io.BufferedWriter(hashed, _BUFFER_BYTES) as file:
+        _save_by_torch(state, file)
     return {_TENSORS: hashed.digest()}
 
 
-def _save_by_torch(state: Mapping[str, object], file: _Hashed) -> None:
+def _save_by_torch(state: Mapping[str, object], file: IO[bytes]) -> None:
     try:
         importlib.import_module("torch").save(dict(state), file)
     except RuntimeError as error:
