@@ -4,8 +4,9 @@ Run it on a quiet machine: ``python bench/overhead.py [--trials 200] [--parallel
 process, so that the ratio means something even where the absolute figures do not. On a machine that others use, the ratio of CPU times
 is the one to trust.
 
-The layers are measured one on top of the other: the runner alone, and the whole study (search, plan, store, metrics). The plain pool
-starts each command as ``subprocess.run`` does, in as many threads as trials run in parallel.
+The layers are measured one on top of the other: the runner alone (once more in the ways in which it starts and reaps processes on a
+system without what Linux has for it), and the whole study as ``seatrial run`` runs it, without its screen.
+The plain pool starts each command as ``subprocess.run`` does, in as many threads as trials run in parallel, and keeps its output in a file.
 """
 
 from __future__ import annotations
@@ -20,20 +21,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from seatrial.adapters.local.clock import SystemClock
 from seatrial.adapters.local.layout import StudyDirectory
 from seatrial.adapters.local.runner import LocalRunner
-from seatrial.adapters.local.store import DirectoryStore
-from seatrial.adapters.metrics.local import LocalMetricSource
 from seatrial.api.study import Study
 from seatrial.api.trial import Trial
+from seatrial.decide.actions import Action
 from seatrial.decide.attempts import Phase
-from seatrial.reconcile import Reconciler
+from seatrial.decide.curves import Curves
+from seatrial.entry.session import RunOptions, run_study
+from seatrial.reconcile import Look
 
 COMMANDS = {
     "sh": ["/bin/sh", "-c", "echo loss=1"],
@@ -65,26 +66,28 @@ def build_trial(index: int) -> Trial:
     return Trial.model_validate({"metadata": {"name": f"bench-{index}"}, "spec": spec})
 
 
-def run_plain(command: list[str], trials: int, parallel: int) -> None:
+def run_plain(folder: Path, command: list[str], trials: int, parallel: int) -> None:
     # Trials are told their share of the cores: the plain pool's processes must not start more threads than they.
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
-    def run_one(_: int) -> None:
-        subprocess.run(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            check=True,
-        )
+    def run_one(number: int) -> None:
+        # Whoever starts two hundred trials wants to read what they said: a file each is the least.
+        with (folder / f"{number}.log").open("wb") as output:
+            subprocess.run(
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                check=True,
+            )
 
     with ThreadPoolExecutor(parallel) as pool:
         list(pool.map(run_one, range(trials)))
 
 
-async def run_runner(root: Path, study: Study, records: list[Trial]) -> None:
-    runner = LocalRunner(StudyDirectory(root), root)
+async def run_runner(root: Path, study: Study, records: list[Trial], ways: Sequence[str] = ()) -> None:
+    runner = LocalRunner(StudyDirectory(root), root, warden_options=ways)
     waiting, done, total = iter(records), 0, len(records)
     while done < total:
         seen = await runner.observe(study)
@@ -105,22 +108,23 @@ async def run_runner(root: Path, study: Study, records: list[Trial]) -> None:
     await runner.close()
 
 
-async def run_study(root: Path, study: Study, records: list[Trial]) -> None:
-    directory = StudyDirectory(root)
-    store = DirectoryStore(directory)
-    key = store.put_study(study)
-    runner = LocalRunner(directory, root)
-    reconciler = Reconciler(key, store=store, runner=runner, metrics=LocalMetricSource(directory), clock=SystemClock())
-    while True:
-        look = await reconciler.run()
-        assert look is not None
-        if look.plan.state.reason.terminal and not look.moved:
-            break
-        if not look.moved:
-            await runner.wait(10)
-    await runner.close()
-    store.close()
-    assert len(await store.read_trials(key)) == len(records)
+class Nobody:
+    """Watches a run and says nothing."""
+
+    def on_look(self, look: Look, curves: Mapping[str, Curves]) -> None:
+        """Take a pass."""
+
+    def on_action(self, action: Action) -> None:
+        """Take an action."""
+
+    def on_note(self, text: str) -> None:
+        """Take a note."""
+
+
+def run_whole(root: Path, study: Study, trials: int) -> None:
+    outcome = run_study(study, RunOptions(directory=root, workdir=root), Nobody())
+    assert outcome.study.status is not None
+    assert outcome.study.status.trials.completed == trials, outcome.study.status
 
 
 class Cost(NamedTuple):
@@ -143,13 +147,28 @@ def read_children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def measure_in_folder(run: Callable[[Path, Study, list[Trial]], object], study: Study, trials: int) -> Cost:
+def measure_in_folder(work: Callable[[Path], object]) -> Cost:
     root = Path(tempfile.mkdtemp(prefix="seatrial-bench-"))
-    records = [build_trial(index) for index in range(trials)]
     try:
-        return measure(lambda: asyncio.run(run(root, study, records)))
+        return measure(lambda: work(root))
     finally:
         shutil.rmtree(root)
+
+
+def measure_all(command: list[str], trials: int, parallel: int, repeats: int) -> dict[str, list[Cost]]:
+    """Return what each layer cost, by repeat."""
+    study, records = build_study(command, trials, parallel), [build_trial(index) for index in range(trials)]
+    layers: dict[str, Callable[[Path], object]] = {
+        "plain pool": lambda root: run_plain(root, command, trials, parallel),
+        "runner": lambda root: asyncio.run(run_runner(root, study, records)),
+        "runner, as on macOS": lambda root: asyncio.run(run_runner(root, study, records, ("--fork", "--no-waitid"))),
+        "study": lambda root: run_whole(root, study, trials),
+    }
+    rows: dict[str, list[Cost]] = {layer: [] for layer in layers}
+    for _ in range(repeats):
+        for layer, work in layers.items():
+            rows[layer].append(measure_in_folder(work))
+    return rows
 
 
 def main() -> None:
@@ -160,24 +179,22 @@ def main() -> None:
     options.add_argument("--commands", nargs="*", default=list(COMMANDS), choices=list(COMMANDS))
     chosen = options.parse_args()
     trials, parallel = chosen.trials, chosen.parallel
+    print(f"{trials} trials, {parallel} in parallel, {chosen.repeats} interleaved repeats; medians. In brackets, the")
     print(
-        f"{trials} trials, {parallel} in parallel, {chosen.repeats} interleaved repeats; medians (and medians of the ratios to the plain pool)"
+        "medians of the ratios to the plain pool of the same repeat. CPU is that of all processes, so are its ratios;"
     )
+    print("the wall time is what a person waits, and says little on a machine that others use.")
     for name in chosen.commands:
-        study = build_study(COMMANDS[name], trials, parallel)
-        rows: dict[str, list[Cost]] = {"plain pool": [], "runner": [], "study": []}
-        for _ in range(chosen.repeats):
-            rows["plain pool"].append(measure(lambda name=name: run_plain(COMMANDS[name], trials, parallel)))
-            rows["runner"].append(measure_in_folder(run_runner, study, trials))
-            rows["study"].append(measure_in_folder(run_study, study, trials))
+        rows = measure_all(COMMANDS[name], trials, parallel, chosen.repeats)
         for layer, taken in rows.items():
             pairs = list(zip(taken, rows["plain pool"], strict=True))
             wall, own, total = (statistics.median(column) / trials * 1e3 for column in zip(*taken, strict=True))
             by_wall = statistics.median(cost.wall / plain.wall for cost, plain in pairs)
             by_cpu = statistics.median(cost.total / plain.total for cost, plain in pairs)
             print(
-                f"{name:22} {layer:11} {wall:7.2f} ms a trial ({by_wall:5.2f}); "
-                f"CPU of all processes {total:7.2f} ms ({by_cpu:5.2f}), of this one {own:5.2f} ms"
+                f"{name:20} {layer:19} CPU {total:7.2f} ms a trial ({by_cpu:5.2f}), of that this process {own:5.2f} ms; "
+                f"wall {wall:7.2f} ms a trial ({by_wall:5.2f})",
+                flush=True,
             )
 
 

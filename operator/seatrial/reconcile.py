@@ -56,6 +56,7 @@ from seatrial.decide.snapshot import Snapshotter, StudySnapshot
 from seatrial.decide.status import Remark, build_status
 from seatrial.decide.suggest import Proposal, Proposals, Proposer
 from seatrial.errors import TransientError
+from seatrial.pace import Pace
 from seatrial.ports import CheckpointKeeper, Clock, MetricSource, StudyKey, StudyStore, Suggester, TrialRunner
 from seatrial.search.base import Exhausted
 
@@ -150,6 +151,7 @@ class Reconciler:
         observer: Callable[[Action], None] = lambda _: None,
         remarks: Callable[[], Sequence[Remark]] = tuple,
         keeper: CheckpointKeeper | None = None,
+        pace: Pace | None = None,
     ) -> None:
         """Set up without touching anything.
 
@@ -163,6 +165,7 @@ class Reconciler:
             observer: Is told every action after it was applied (Events, the live view, logs).
             remarks: Called when the status is written: further conditions that it has to show.
             keeper: Is told which checkpoints must stay.
+            pace: What is written less often than it changes; by default everything is written at once.
         """
         self._key = key
         self._store, self._runner, self._metrics, self._clock = store, runner, metrics, clock
@@ -177,7 +180,7 @@ class Reconciler:
         self._exhausted: Exhausted | None = None
         self._recommended: tuple[int, int | None] | None = None
         self._unanswered: TransientError | None = None
-        self._keeper = keeper
+        self._keeper, self._pace = keeper, pace
         self._retained: tuple[int, datetime] | None = None
 
     async def run(
@@ -200,6 +203,9 @@ class Reconciler:
         self._forget_if_edited(study)
         now = await self._observe(study, interrupted=interrupted)
         plan = plan_study(now.snapshot, self._standings)
+        if self._pace is not None:
+            actions, due = self._pace.hold_back(plan.actions, now.snapshot)
+            plan = _wake_within(replace(plan, actions=actions), due)
         if hold:
             plan = _hold_back(plan, now, hold)
         if invalid:
@@ -207,7 +213,13 @@ class Reconciler:
         self._unanswered = None
         await self._repeat_stops(now)
         moved = await self._apply_all(now, plan.actions)
-        status = await self._write_status(now, plan, interrupted=interrupted)
+        wait = (
+            self._pace.wait_seconds(study, plan.state, self._clock.now()) if self._pace and not self._exhausted else 0
+        )
+        if wait and study.status is not None:
+            status, plan = study.status, _wake_within(plan, wait)
+        else:
+            status = await self._write_status(now, plan, interrupted=interrupted)
         await self._retain(now, status)
         if self._unanswered is not None:
             raise self._unanswered
@@ -420,6 +432,8 @@ class Reconciler:
         )
         if status != now.study.status:
             await self._store.update_study(self._key, status)
+            if self._pace is not None:
+                self._pace.on_told(self._clock.now())
         return status
 
     async def _retain(self, now: _Pass, status: StudyStatus) -> None:
@@ -505,6 +519,12 @@ def _gives_up(action: Action, attempt: Attempt | None) -> bool:
     """Whether an action stands on an attempt's silence: it runs on, or is lost, for all that was heard."""
     lost = attempt is not None and attempt.phase is Phase.LOST
     return isinstance(action, StopAttempt) or (lost and isinstance(action, FinishTrial | RequeueTrial | PauseTrial))
+
+
+def _wake_within(plan: Plan, seconds: float | None) -> Plan:
+    """Return the plan with a look not later than in so many seconds."""
+    waits = [wait for wait in (plan.wake_after_seconds, seconds) if wait is not None]
+    return replace(plan, wake_after_seconds=min(waits, default=None))
 
 
 def _hold_back(plan: Plan, now: _Pass, hold: str) -> Plan:

@@ -18,6 +18,7 @@ from seatrial.adapters.local.runner import LocalRunner
 from seatrial.adapters.local.store import DirectoryStore
 from seatrial.adapters.metrics.local import LocalMetricSource
 from seatrial.api.study import Study
+from seatrial.pace import Pace
 from seatrial.reconcile import Reconciler
 
 TRIALS = 60
@@ -47,7 +48,12 @@ async def main(root: Path) -> None:
         key = store.put_study(the_study())
         runner = LocalRunner(directory, root, machine=MACHINE)
         reconciler = Reconciler(
-            key, store=store, runner=runner, metrics=LocalMetricSource(directory), clock=SystemClock()
+            key,
+            store=store,
+            runner=runner,
+            metrics=LocalMetricSource(directory),
+            clock=SystemClock(),
+            pace=Pace(),
         )
         while True:
             look = await reconciler.run()
@@ -55,7 +61,7 @@ async def main(root: Path) -> None:
             if look.plan.state.reason.terminal and not look.moved:
                 break
             if not look.moved:
-                await runner.wait(1)
+                await runner.wait(min(look.plan.wake_after_seconds or 1, 1))
         await runner.close()
         store.close()
 

@@ -15,6 +15,7 @@ from seatrial.api.study import Study, StudyStatus
 from seatrial.api.trial import Trial, TrialStatus, reason_of
 from seatrial.decide.actions import Action
 from seatrial.errors import TransientError
+from seatrial.pace import Pace
 from seatrial.ports import StudyKey
 from seatrial.reconcile import Reconciler
 
@@ -160,6 +161,7 @@ class World:
     script: Callable[[Trial, int], Script] = trained
     fuse: Fuse = field(default_factory=Fuse)
     capacity: int | None = None
+    paced: bool = False
     actions: list[Action] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
     restarts: int = 0
@@ -197,6 +199,7 @@ class World:
             metrics=self.runner,
             clock=self.clock,
             observer=self._tell,
+            pace=Pace() if self.paced else None,
         )
 
     def _tell(self, action: Action) -> None:

@@ -7,7 +7,7 @@ SIGKILL too, the same call goes on.
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -26,6 +26,7 @@ from seatrial.decide.attempts import Attempt, Phase
 from seatrial.decide.curves import Curves
 from seatrial.entry.threads import trial_environment
 from seatrial.errors import TransientError, UsageError
+from seatrial.pace import Pace
 from seatrial.ports import StudyKey
 from seatrial.reconcile import Look, Reconciler
 
@@ -33,6 +34,8 @@ __all__ = ["Observer", "OpenedStudy", "Outcome", "RunOptions", "open_study", "ru
 
 # A pass at least this often, so that the live view and deadlines never sleep through anything.
 _LONGEST_WAIT_SECONDS = 1.0
+# After a pass that did something the next one finds what follows from it; what ends meanwhile is found with it.
+_BREATH_SECONDS = 0.005
 
 # What must stay as it was for earlier trials to mean anything; the CRD refuses the same edits.
 _FIXED = {"objectives": "spec.objectives", "parameters": "spec.parameters"}
@@ -221,7 +224,7 @@ class _Session:
     ) -> None:
         self._observer = observer
         self._signals: list[signal.Signals] = []
-        self._woken = asyncio.Event()
+        self._woken = False
         clock = SystemClock()
         self._runner = LocalRunner(
             directory,
@@ -238,6 +241,7 @@ class _Session:
             clock=clock,
             observer=observer.on_action,
             keeper=self._runner,
+            pace=Pace(),
         )
 
     async def run(self) -> Outcome:
@@ -253,7 +257,7 @@ class _Session:
 
     async def _loop(self) -> Outcome:
         while True:
-            self._woken.clear()
+            self._woken = False
             try:
                 look = await self._reconciler.run(interrupted=bool(self._signals))
             except TransientError as error:
@@ -265,8 +269,8 @@ class _Session:
             self._observer.on_look(look, look.curves)
             if not look.moved and self._rests(look):
                 return Outcome(study=look.study, signal=self._signals[0] if self._signals else None)
-            if not look.moved:
-                await self._wait(min(look.plan.wake_after_seconds or _LONGEST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS))
+            longest = _BREATH_SECONDS if look.moved else _LONGEST_WAIT_SECONDS
+            await self._wait(min(look.plan.wake_after_seconds or longest, longest))
 
     def _rests(self, look: Look) -> bool:
         held = any(trial.live is not None for trial in look.snapshot.trials)
@@ -274,18 +278,13 @@ class _Session:
 
     async def _wait(self, seconds: float) -> None:
         """Wait for news of a trial, a signal, or the time."""
-        waits: Sequence[asyncio.Task[object]] = [
-            asyncio.create_task(self._runner.wait(seconds)),
-            asyncio.create_task(self._woken.wait()),
-        ]
-        _, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED, timeout=seconds)
-        for task in pending:
-            task.cancel()
-        await asyncio.gather(*pending, return_exceptions=True)
+        if not self._woken:
+            await self._runner.wait(seconds)
 
     def _on_signal(self, number: signal.Signals) -> None:
         self._signals.append(number)
-        self._woken.set()
+        self._woken = True
+        self._runner.wake()
         if len(self._signals) == 1:
             self._observer.on_note("stopping: trials write a checkpoint and end; Ctrl-C again ends them at once")
         else:

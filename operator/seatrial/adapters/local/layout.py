@@ -22,7 +22,7 @@
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 __all__ = ["AttemptFiles", "StudyDirectory"]
@@ -134,4 +134,10 @@ class StudyDirectory:
 
     def attempt(self, trial: str, attempt: int) -> AttemptFiles:
         """Files of one attempt."""
-        return AttemptFiles(Path(f"{self.root}/attempts/{trial}/{attempt}"))
+        return _attempt_files(f"{self.root}/attempts/{trial}/{attempt}")
+
+
+@lru_cache(maxsize=1024)
+def _attempt_files(folder: str) -> AttemptFiles:
+    # The same ones for the runner, the environment and the metrics of a trial: paths take longer to build than to use.
+    return AttemptFiles(Path(folder))

@@ -40,6 +40,9 @@ __all__ = ["LocalRunner"]
 # Ends of children are told at once; this is for growing files, deadlines and processes that an earlier runner started.
 _POLL_SECONDS = 0.2
 _DRAIN_POLL_SECONDS = 0.01
+# Where attempts end this early, so much of their slots' time is given for fewer passes over the study.
+_YOUNG_SECONDS = 0.1
+_TOGETHER_SECONDS = 0.005
 
 
 @dataclass(slots=True)
@@ -226,6 +229,30 @@ class LocalRunner:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_seconds):
                 await self._news.wait()
+                await self._wait_for_others()
+
+    async def _wait_for_others(self) -> None:
+        """Wait a moment for attempts that began when one that has ended did: what ends together is settled together."""
+        over = asyncio.get_running_loop().time() + _TOGETHER_SECONDS
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(over):
+                while self._has_young():
+                    self._news.clear()
+                    await self._news.wait()
+
+    def _has_young(self) -> bool:
+        """Return whether an attempt runs that may end as soon as one that has just ended."""
+        now = self._now()
+        return any(
+            live.process is not None
+            and live.process.code is None
+            and now - live.record.started_at.timestamp() < _YOUNG_SECONDS
+            for live in self._live.values()
+        )
+
+    def wake(self) -> None:
+        """Let :meth:`wait` return."""
+        self._news.set()
 
     async def close(self) -> None:
         """Let go of all processes; those that run go on and are found by the next runner."""

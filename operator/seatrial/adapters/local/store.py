@@ -77,8 +77,7 @@ class DirectoryStore:
         Raises:
             UsageError: If a file is torn; the owner puts it aside first.
         """
-        if not self._owner or not self._loaded:
-            self._load()
+        self._look()
         if self._sorted is None:
             # Nearly sorted already: trials are created by index and replaced in their place.
             self._sorted = tuple(sorted(self._trials.values(), key=_index))
@@ -86,7 +85,7 @@ class DirectoryStore:
 
     async def create_trial(self, key: StudyKey, trial: Trial) -> Trial:
         """Create a trial, or return the stored one of that name."""
-        await self.read_trials(key)
+        self._look()
         stored = self._trials.get(trial.metadata.name)
         if stored is not None:
             return stored
@@ -100,7 +99,7 @@ class DirectoryStore:
         Raises:
             TransientError: If somebody else changed it since it was read.
         """
-        await self.read_trials(key)
+        self._look()
         stored = self._trials.get(trial.metadata.name)
         if stored is None:
             raise TransientError(f"trial {trial.metadata.name} is gone; look again")
@@ -151,6 +150,11 @@ class DirectoryStore:
             except FileNotFoundError:
                 self._study = None
         return self._study
+
+    def _look(self) -> None:
+        """Look at the files, unless nobody else can have changed them."""
+        if not self._owner or not self._loaded:
+            self._load()
 
     def _load(self) -> None:
         """Read the trials that are new or changed."""
