@@ -63,6 +63,13 @@ class Reader:
             raise RuntimeError(f"{path}: {answer.message}")
         return answer.body
 
+    def watchers(self, resource: str) -> int:
+        """Return how many watch a resource in one namespace; the operator watches all of them at once and does not count."""
+        told = self._client().get("/metrics").message
+        wanted = (f'resource="{resource}"', 'scope="namespace"', 'verb="WATCH"')
+        lines = [line for line in told.splitlines() if line.startswith("apiserver_longrunning_requests{")]
+        return sum(int(line.rpartition(" ")[2]) for line in lines if all(each in line for each in wanted))
+
     def _client(self) -> Client:
         """Return this thread's connection."""
         if not hasattr(self._here, "client"):

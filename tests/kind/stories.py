@@ -113,10 +113,12 @@ class Stories:
 
 
 def train_with_gpus(seatrial: Installation, namespace: str, folder: Path, _: Stories) -> Told:
-    """Four trials at a time on a cluster with two GPUs, and a person who watches."""
-    seatrial.add_checkpoints(namespace)
+    """Four trials at a time on a cluster with two GPUs, and a person who watches from the beginning."""
     name = seatrial.apply_example(namespace, "digits-gpu")
     watched = start(lambda: run_plugin(seatrial.kind, folder, "watch", name, "-n", namespace))
+    seatrial.kind.wait_until(lambda: seatrial.kind.reader.watchers("trials") > 0, what="the watching to begin")
+    # No Pod runs before the claim is there.
+    seatrial.add_checkpoints(namespace)
     looks: list[Look] = []
 
     def look() -> bool:

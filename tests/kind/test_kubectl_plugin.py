@@ -12,13 +12,12 @@ from seatrial.adapters.checkpoint import verify_checkpoint
 NAME = "digits-gpu"
 
 
-def test_watching_tells_of_trials_as_they_start_and_ends_with_the_winner(gpus: Told) -> None:
+def test_watching_tells_of_every_trial_and_ends_with_the_winner(gpus: Told) -> None:
     watched = gpus.watched
 
     assert watched is not None
     assert watched.returncode == 0, watched.stderr
-    # The first ones may be over before a busy machine has started it.
-    assert [trial for trial in gpus.trials[-4:] if f"{trial['metadata']['name']} started" not in watched.stdout] == []
+    assert f"{NAME}-0 started" in watched.stdout
     assert f"winner       {gpus.study['status']['best']['trial']}" in watched.stdout
 
 
