@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from http.client import HTTPException
 from typing import Any
 
 from control_plane.access import Access
@@ -61,7 +62,11 @@ class Kubelet:
     def _run(self) -> None:
         try:
             while not self._halt.wait(0.02):
-                self._look()
+                try:
+                    self._look()
+                except (OSError, HTTPException):
+                    # The server is away, or has too much to do.
+                    self._client.close()
         except BaseException as error:  # noqa: BLE001 - told by whoever ends the thread
             self.failure = error
 

@@ -12,7 +12,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from control_plane.client import STUDIES, TRIALS, Client
+from control_plane.client import STUDIES, TRIALS, Answer, Client
 from control_plane.cluster import ControlPlane, wait_until
 from control_plane.kubelet import Kubelet
 from control_plane.operating import OperatorProcess
@@ -32,7 +32,23 @@ LIMIT_SECONDS = 240.0
 """A study of some seconds must have ended after a fault by then; the machine may be busy with other things."""
 
 _LOOK_SECONDS = 0.05
+_TRIES = 5
 _RESTART_SECONDS = 0.3
+
+
+class _PatientClient(Client):
+    """Asks again: a server closes connections that rest while a study runs, and on a busy machine may let one wait for long."""
+
+    def request(
+        self, method: str, path: str, body: object = None, *, kind: str = "application/json", **query: str
+    ) -> Answer:
+        for _ in range(0 if method == "POST" else _TRIES):
+            try:
+                return super().request(method, path, body, kind=kind, **query)
+            except (OSError, HTTPException):
+                self.close()
+                time.sleep(1)
+        return super().request(method, path, body, kind=kind, **query)
 
 
 class RealStage:
@@ -43,8 +59,8 @@ class RealStage:
         self.access = proxy.write_kubeconfig(folder / "proxy.kubeconfig")
         self.kills = self.lives = 0
         self._number = 0
-        self._api, self._eyes = Client(plane.admin), Client(plane.admin)
-        self._node = Client(plane.admin)
+        self._api, self._eyes = _PatientClient(plane.admin), _PatientClient(plane.admin)
+        self._node = _PatientClient(plane.admin)
         self._case: Case | None = None
         self._references: dict[str, Ending] = {}
         self._operator: OperatorProcess | None = None
@@ -77,19 +93,14 @@ class RealStage:
                 self.kills += 1
 
     def _keep_alive(self) -> None:
-        api = Client(self.plane.admin)
+        api = _PatientClient(self.plane.admin)
         try:
             while not self._halt.wait(_LOOK_SECONDS):
                 if self._operator is not None and self._operator.popen.poll() is None:
                     continue
                 self._halt.wait(_RESTART_SECONDS if self._operator is not None else 0)
                 # The next one would wait for the lease to run out: nobody has to see that each time.
-                try:
-                    api.delete(f"/apis/coordination.k8s.io/v1/namespaces/{self.namespace}/leases/seatrial-operator")
-                except (OSError, HTTPException):
-                    # A server with much to do closes connections that rest.
-                    api.close()
-                    continue
+                api.delete(f"/apis/coordination.k8s.io/v1/namespaces/{self.namespace}/leases/seatrial-operator")
                 with self._lock:
                     self.lives += 1
                     self._operator = self._start()
@@ -141,6 +152,7 @@ class RealStage:
         witness = Witness(study.spec.budget.parallel_trials + late, repeats=late)
         kills, lives = self.kills, self.lives
         injector = self.proxy.arm(plan)
+        self._api.close()
         self._case, began = case, time.monotonic()
         body = {"apiVersion": "seatrial.dev/v1alpha1", "kind": "Study", "metadata": {"name": name}}
         answer = self._api.create(STUDIES.format(namespace=self.namespace), {**body, "spec": study.spec.to_wire()})
