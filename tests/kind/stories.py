@@ -116,7 +116,9 @@ def train_with_gpus(seatrial: Installation, namespace: str, folder: Path, _: Sto
     """Four trials at a time on a cluster with two GPUs, and a person who watches from the beginning."""
     name = seatrial.apply_example(namespace, "digits-gpu")
     watched = start(lambda: run_plugin(seatrial.kind, folder, "watch", name, "-n", namespace))
-    seatrial.kind.wait_until(lambda: seatrial.kind.reader.watchers("trials") > 0, what="the watching to begin")
+    seatrial.kind.wait_until(
+        lambda: seatrial.kind.reader.watchers("trials") > 0, what="the watching to begin", seconds=300
+    )
     # No Pod runs before the claim is there.
     seatrial.add_checkpoints(namespace)
     looks: list[Look] = []
