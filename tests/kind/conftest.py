@@ -96,6 +96,12 @@ def gpus(stories: Stories) -> Told:
 
 
 @pytest.fixture(scope="session")
+def hopeless(stories: Stories) -> Told:
+    """A study whose trials Prometheus sees long enough to stop some."""
+    return stories.end_of("hopeless")
+
+
+@pytest.fixture(scope="session")
 def population(stories: Stories) -> Told:
     """The example of a population, whose operator was killed twice."""
     return stories.end_of("population")
@@ -103,5 +109,5 @@ def population(stories: Stories) -> Told:
 
 @pytest.fixture(scope="session")
 def no_prometheus(stories: Stories) -> Told:
-    """The laptop's example, whose Prometheus was taken away half-way."""
+    """The laptop's example, whose Prometheus was taken away on the way."""
     return stories.end_of("no_prometheus")

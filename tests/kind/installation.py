@@ -11,7 +11,7 @@ import yaml
 
 from kind.cluster import ROOT, KindCluster
 
-__all__ = ["NAMESPACE", "RELEASE", "Installation", "condition", "quick_study", "slow_study"]
+__all__ = ["NAMESPACE", "RELEASE", "Installation", "condition", "quick_study", "slow_study", "stepwise_study"]
 
 NAMESPACE = "seatrial-system"
 RELEASE = "seatrial"
@@ -39,6 +39,24 @@ def slow_study(name: str, *, trials: int = 4, parallel: int = 2) -> Object:
         'printf \'{"score": %s}\' "$HP_x" > /dev/termination-log'
     )
     return _study(name, ["sh", "-c", words], trials=trials, parallel=parallel)
+
+
+def stepwise_study(name: str, *, trials: int, parallel: int, steps: int) -> Object:
+    """Return a study whose trials report a step a second, and half of which go on from each rung."""
+    program = (
+        "import seatrial_harness as s, time\n"
+        "trial = s.start(x=0.5)\n"
+        f"for step in trial.steps({steps}):\n"
+        "    time.sleep(1)\n"
+        "    trial.report(step, score=trial.x * step)\n"
+    )
+    study = _study(name, ["python", "-c", program], trials=trials, parallel=parallel)
+    study["spec"] |= {
+        "metrics": {"source": "prometheus"},
+        "steps": {"unit": "second", "max": steps},
+        "stopping": {"rule": "asha", "asha": {"eta": 2, "minStep": 1}},
+    }
+    return study
 
 
 def _study(name: str, command: list[str], *, trials: int, parallel: int) -> Object:

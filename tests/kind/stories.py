@@ -1,6 +1,6 @@
 """Studies that train for minutes. They run in the background while other tests do; the tests of each look at what it left.
 
-The first two share the machine; the third waits for them, since it takes Prometheus away, which the first one needs.
+The last one waits for the others, since it takes Prometheus away, which they need.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import yaml
 
 from kind.cluster import ROOT
-from kind.installation import Installation, condition
+from kind.installation import Installation, condition, stepwise_study
 from kind.plugin import run_plugin
 
 __all__ = ["GENERATIONS", "MEMBERS", "STORIES", "Look", "Stories", "Told", "generation", "start"]
@@ -133,6 +133,14 @@ def train_with_gpus(seatrial: Installation, namespace: str, folder: Path, _: Sto
     return Told(namespace=namespace, study=looks[-1].study, trials=trials, looks=looks, watched=watched.result())
 
 
+def stop_the_hopeless(seatrial: Installation, namespace: str, _: Path, __: Stories) -> Told:
+    """Trials that take their time, whatever the machine: what Prometheus saw of them decides who goes on."""
+    name = "hopeless"
+    seatrial.kind.apply(namespace, stepwise_study(name, trials=6, parallel=3, steps=20))
+    study = seatrial.wait_done(namespace, name, seconds=600)
+    return Told(namespace=namespace, study=study, trials=seatrial.trials(namespace, name))
+
+
 def generation(trial: dict[str, Any]) -> int:
     """Return a trial's generation in its population, from 0."""
     return int(trial["spec"]["membership"]["generation"])
@@ -163,8 +171,8 @@ def evolve(seatrial: Installation, namespace: str, _: Path, __: Stories) -> Told
 
 
 def lose_prometheus(seatrial: Installation, namespace: str, _: Path, stories: Stories) -> Told:
-    """The laptop's file as it is, and Prometheus deleted when half of its trials are done."""
-    for other in ("gpus", "population"):
+    """The laptop's file as it is, and Prometheus deleted when a quarter of its trials are done."""
+    for other in ("gpus", "population", "hopeless"):
         if other in stories.running:
             stories.end_of(other)
     seatrial.add_checkpoints(namespace)
@@ -176,8 +184,8 @@ def lose_prometheus(seatrial: Installation, namespace: str, _: Path, stories: St
         looks.append(Look(study=study, trials=[], pods=[]))
 
     wait_for(
-        lambda study: condition(study, "MetricsAvailable").get("status") == "True" and _done(study) >= 12,
-        "half of the trials to end",
+        lambda study: condition(study, "MetricsAvailable").get("status") == "True" and _done(study) >= 6,
+        "a quarter of the trials to end",
     )
     seatrial.scale("seatrial-prometheus", 0)
     try:
@@ -197,4 +205,9 @@ def _done(study: dict[str, Any]) -> int:
 
 Story = Callable[[Installation, str, Path, Stories], Told]
 
-STORIES: dict[str, Story] = {"gpus": train_with_gpus, "population": evolve, "no_prometheus": lose_prometheus}
+STORIES: dict[str, Story] = {
+    "gpus": train_with_gpus,
+    "population": evolve,
+    "hopeless": stop_the_hopeless,
+    "no_prometheus": lose_prometheus,
+}

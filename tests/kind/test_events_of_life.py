@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from kind.installation import Installation, condition, quick_study, slow_study
+from kind.installation import Installation, condition, quick_study, slow_study, stepwise_study
 from kind.steps import apply, assignments, let_end, values, wait_running
 
 
@@ -158,20 +158,8 @@ def test_an_image_that_is_not_there_is_told_of(seatrial: Installation, namespace
 
 
 def test_curves_are_read_from_the_pods_where_a_study_asks_for_that(seatrial: Installation, namespace: str) -> None:
-    program = (
-        "import seatrial_harness as s, time\n"
-        "trial = s.start(x=0.5)\n"
-        "for step in trial.steps(8):\n"
-        "    time.sleep(1)\n"
-        "    trial.report(step, score=trial.x * step)\n"
-    )
-    study = quick_study("scrape", trials=6, parallel=3)
-    study["spec"]["trial"]["template"]["spec"]["containers"][0]["command"] = ["python", "-c", program]
-    study["spec"] |= {
-        "metrics": {"source": "scrape"},
-        "steps": {"unit": "second", "max": 8},
-        "stopping": {"rule": "asha", "asha": {"eta": 2, "minStep": 1}},
-    }
+    study = stepwise_study("scrape", trials=6, parallel=3, steps=8)
+    study["spec"]["metrics"] = {"source": "scrape"}
 
     name = apply(seatrial, namespace, study)
 
