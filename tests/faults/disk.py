@@ -24,7 +24,7 @@ from faults.disk_runner import FREE, REFUSED, RUNS
 
 __all__ = ["DiskResult", "count_operations", "disk_plans", "run_disk_plan"]
 
-_SECONDS = 120
+_SECONDS = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,7 +33,7 @@ REFUSED = 2
 """Exit code when it refuses in words."""
 
 _FULL_OPERATIONS = 6
-_SECONDS = 120
+_SECONDS = 300
 _CHANGING = frozenset({"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link", "os.symlink"})
 
 
