@@ -190,7 +190,8 @@ def lose_prometheus(seatrial: Installation, namespace: str, _: Path, stories: St
     seatrial.scale("seatrial-prometheus", 0)
     try:
         wait_for(
-            lambda study: condition(study, "MetricsAvailable").get("status") == "False",
+            # It may answer late, and be called busy, before it is gone.
+            lambda study: condition(study, "MetricsAvailable").get("reason") == "PrometheusUnreachable",
             "the study to notice that Prometheus is gone",
         )
         study = seatrial.wait_done(namespace, name, seconds=600)
