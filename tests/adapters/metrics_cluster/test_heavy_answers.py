@@ -113,6 +113,17 @@ async def test_the_largest_answer_that_is_read_is_no_burden(faulty: FaultyServer
     assert peak < 160 * _MIB
 
 
+async def test_a_series_that_has_a_label_named_metric_counts_once(faulty: FaultyServer):
+    others = [loss_series(f"t-{number}", (5, 1)) for number in range(11_000)]
+    reply = matrix(*others, step_series("s-0", (5, 1)), loss_series("s-0", (5, 0.5)))
+    faulty.answer = lambda _: reply
+    async with a_source(HandClock(NOON + timedelta(seconds=20)), timeout_seconds=60, patience_seconds=60) as source:
+        curves = await source.read(by_series(faulty.url), running_attempts("s-0"))
+
+    assert points(curves["s-0"]["loss"]) == [(1, 0.5)]
+    assert source.degraded() is None
+
+
 async def test_an_expression_that_brought_too_much_is_asked_for_again_and_read_when_it_is_mended(faulty: FaultyServer):
     clock, study, attempts = HandClock(NOON + timedelta(seconds=20)), by_expression(faulty.url), running_attempts("s-0")
     wide = matrix(*[({"trial": "s-0", "path": str(number)}, [[1, "1"]]) for number in range(100_000)])

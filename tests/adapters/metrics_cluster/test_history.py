@@ -16,6 +16,7 @@ from seatrial.adapters.metrics.fetching import Fetcher
 from seatrial.adapters.metrics.history import History, read_history
 from seatrial.adapters.metrics.prometheus_api import PrometheusApi, PrometheusError
 from seatrial.api.meta import Metadata
+from seatrial.api.study import Study
 from seatrial.api.trial import MetricSummary, Observation, Origin, Trial, TrialSpec, TrialStatus
 from seatrial.decide.snapshot import format_time
 
@@ -32,10 +33,11 @@ def a_trial(
     return Trial(metadata=Metadata(name=f"s-{index}", namespace="lab"), spec=spec, status=status)
 
 
-async def read(url: str, trials: Sequence[Trial], now: datetime) -> History:
+async def read(url: str, trials: Sequence[Trial], now: datetime, study: Study | None = None) -> History:
     fetcher = Fetcher()
     try:
-        return await read_history(PrometheusApi(url, fetcher, timeout_seconds=5), a_cluster_study(url), trials, now)
+        api = PrometheusApi(url, fetcher, timeout_seconds=5)
+        return await read_history(api, study or a_cluster_study(url), trials, now)
     finally:
         await fetcher.close()
 
@@ -122,6 +124,38 @@ def test_a_trial_whose_answer_is_always_too_large_is_left_to_its_record(faulty: 
 
     assert history == History(curves={}, started=1)
     assert len(faulty.asked) < 40
+
+
+def test_an_expression_that_always_brings_too_much_is_named_after_a_few_questions(faulty: FaultyServer) -> None:
+    faulty.answer = lambda _: Reply(status=413)
+    trials = [a_trial(index, NOON, NOON + timedelta(hours=1)) for index in range(30)]
+    settings = {"url": faulty.url, "queries": [{"metric": "loss", "query": "rate(http_requests_total[5m])"}]}
+    study = a_cluster_study(metrics={"source": "prometheus", "prometheus": settings})
+
+    with pytest.raises(PrometheusError, match="the query of loss brings too much"):
+        asyncio.run(read(faulty.url, trials, NOON + timedelta(hours=2), study))
+
+    assert len(faulty.asked) < 10
+
+
+def test_an_expression_that_brings_too_much_at_once_is_asked_for_in_parts_of_its_time(faulty: FaultyServer) -> None:
+    def answer(asked: Asked) -> Reply:
+        start, end = float(asked.form["start"]), float(asked.form["end"])
+        if end - start > 600:
+            return Reply(status=413)
+        labels = {"trial": "s-0", "attempt": "0", "study_uid": "u-1", "namespace": "lab"}
+        return matrix((labels, [[start, str(start)]]))
+
+    faulty.answer = answer
+    settings = {"url": faulty.url, "queries": [{"metric": "loss", "query": "max by (trial) (loss)"}]}
+    study = a_cluster_study(metrics={"source": "prometheus", "prometheus": settings})
+
+    history = asyncio.run(
+        read(faulty.url, [a_trial(0, NOON, NOON + timedelta(hours=1))], NOON + timedelta(hours=2), study)
+    )
+
+    assert len(points(history.curves["s-0"]["loss"])) >= 6
+    assert all("s-0" not in asked.form["query"] for asked in faulty.asked)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from datetime import datetime
 from seatrial.adapters.metrics.finals import merge_report
 from seatrial.adapters.metrics.joining import Timed, join_scrapes
 from seatrial.adapters.metrics.prometheus_api import PrometheusApi, TooMuch
-from seatrial.adapters.metrics.promql import evaluate, raw_samples
+from seatrial.adapters.metrics.promql import asks_by_expression, evaluate, raw_samples
 from seatrial.adapters.metrics.reach import Window
 from seatrial.adapters.metrics.stories import Stories
 from seatrial.api.study import Study, StudySpec
@@ -57,7 +57,7 @@ async def read_history(api: PrometheusApi, study: Study, trials: Sequence[Trial]
         now: The time.
 
     Raises:
-        PrometheusError: If it does not answer, or with what is no answer.
+        PrometheusError: If it does not answer, with what is no answer, or with more than can be read of an expression of the study's author.
     """
     begun = {trial.metadata.name: trial for trial in trials if trial.status.start_time and trial.spec.reuse_of is None}
     attempts = {name: _attempt(trial) for name, trial in begun.items()}
@@ -70,8 +70,12 @@ async def read_history(api: PrometheusApi, study: Study, trials: Sequence[Trial]
         try:
             scrapes = await _ask(api, study, window, attempts)
         except TooMuch:
+            parts = _halves(study, window)
+            if parts is None and asks_by_expression(study):
+                # It brings as much in every other minute, too: thousands of them would be asked for in vain.
+                raise
             # One trial whose minute is too large is shown as its record has it.
-            waiting[:0] = window.halves(window.trials or (), _SHORTEST_SECONDS) or ()
+            waiting[:0] = parts or ()
             continue
         for timed in scrapes:
             key = (timed.trial, timed.attempt)
@@ -82,6 +86,13 @@ async def read_history(api: PrometheusApi, study: Study, trials: Sequence[Trial]
     exact = rungs(study.spec)
     whole = {name: _with_record(study.spec, curves, begun[name], exact) for name, curves in found.items()}
     return History(curves=whole, started=len(begun))
+
+
+def _halves(study: Study, window: Window) -> tuple[Window, Window] | None:
+    if asks_by_expression(study):
+        # An expression names no trial: it would be the same question, asked once for each.
+        return window.halves_of_time(_SHORTEST_SECONDS)
+    return window.halves(window.trials or (), _SHORTEST_SECONDS)
 
 
 def _attempt(trial: Trial) -> Attempt:
@@ -113,8 +124,7 @@ def _end(trial: Trial, now: datetime) -> float:
 
 
 async def _ask(api: PrometheusApi, study: Study, window: Window, attempts: Mapping[str, Attempt]) -> Sequence[Timed]:
-    settings = study.spec.metrics.prometheus
-    if settings and settings.queries:
+    if asks_by_expression(study):
         _, scrapes = await evaluate(api, study, window, attempts, _EVERY_SECONDS)
         return scrapes
     found = await api.query(raw_samples(study, window), time=window.end)

@@ -13,7 +13,7 @@ from seatrial.adapters.metrics.background import Background
 from seatrial.adapters.metrics.fetching import Fetcher
 from seatrial.adapters.metrics.joining import Timed, join_scrapes
 from seatrial.adapters.metrics.prometheus_api import Found, PrometheusApi, PrometheusError, TooMuch
-from seatrial.adapters.metrics.promql import evaluate, raw_samples
+from seatrial.adapters.metrics.promql import asks_by_expression, evaluate, raw_samples
 from seatrial.adapters.metrics.reach import Reach, Window, plan_windows
 from seatrial.adapters.metrics.stories import Stories
 from seatrial.api.study import Study, StudySpec
@@ -195,7 +195,7 @@ class PrometheusSource:
                 parts = self._halves(study, window)
                 if parts is not None:
                     waiting[:0] = parts
-                elif _asks_by_expression(study):
+                elif asks_by_expression(study):
                     raise  # no trial is to blame: the expression brings as much whoever it is asked for
                 else:
                     trouble = self._exclude(window, error)
@@ -207,12 +207,12 @@ class PrometheusSource:
 
     def _halves(self, study: Study, window: Window) -> tuple[Window, Window] | None:
         shortest = 4 * self._polling.scrape_seconds
-        if _asks_by_expression(study):
+        if asks_by_expression(study):
             return window.halves_of_time(shortest)
         return window.halves(sorted(self._reaches), shortest)
 
     async def _ask(self, api: PrometheusApi, study: Study, window: Window) -> tuple[Found, list[Timed]]:
-        if _asks_by_expression(study):
+        if asks_by_expression(study):
             return await evaluate(api, study, window, self._attempts, self._polling.every_seconds)
         found = await api.query(raw_samples(study, window), time=None if window.present else window.end)
         return found, list(join_scrapes(found.series, self._newest))
@@ -267,12 +267,6 @@ class PrometheusSource:
             message=f"Prometheus answers, but has nothing new of {len(names)} running trials, such as {names[0]}: is it set up to scrape them, "
             "do they serve /metrics, and do they report? They run on, but are not stopped early",
         )
-
-
-def _asks_by_expression(study: Study) -> bool:
-    """Whether its author wrote what is asked."""
-    settings = study.spec.metrics.prometheus
-    return bool(settings and settings.queries)
 
 
 def _beginning(study: Study, attempt: Attempt, now: datetime) -> datetime:

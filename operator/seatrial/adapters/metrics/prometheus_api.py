@@ -5,6 +5,7 @@ on only where it has the shape of Prometheus' errors, so that a study cannot rea
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ _MOST_SERIES = 20_000
 _MOST_PARTS = 400_000
 """Lists and mappings in one answer: an empty one is three bytes on the wire and some sixty in memory."""
 _MESSAGE_LIMIT = 300
+# Not the label of that name, which each series of the harness has.
+_SERIES = re.compile(rb'"metric"\s*:\s*\{')
 HOLE = "running trials go on and final values still come, but none is stopped early meanwhile"
 """What missing curves mean to the study, told behind every trouble."""
 
@@ -158,7 +161,7 @@ def _weigh(answer: Answer) -> str:
     """Say what of an answer is too much to be read, empty when nothing is; counted before it is made into objects."""
     if answer.cut:
         return f"more than {_LIMIT_BYTES >> 20} MiB"
-    series = answer.body.count(b'"metric"')
+    series = sum(1 for _ in _SERIES.finditer(answer.body))
     if series > _MOST_SERIES:
         return f"{series:,} series, and no more than {_MOST_SERIES:,} are read"
     parts = answer.body.count(b"[") + answer.body.count(b"{")

@@ -16,7 +16,7 @@ from seatrial.api import wire
 from seatrial.api.study import Study
 from seatrial.decide.attempts import Attempt
 
-__all__ = ["evaluate", "raw_samples"]
+__all__ = ["asks_by_expression", "evaluate", "raw_samples"]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 _SERIES = "|".join((wire.METRIC_VALUE, wire.METRIC_STEP, wire.METRIC_RUNG))
@@ -39,6 +39,12 @@ def raw_samples(study: Study, window: Window) -> str:
         matchers.append(f'trial=~"{names}"')
     milliseconds = max(1, int((window.end - window.start) * 1000))
     return f"{{{','.join(matchers)}}}[{milliseconds}ms]"
+
+
+def asks_by_expression(study: Study) -> bool:
+    """Whether its author wrote what is asked."""
+    settings = study.spec.metrics.prometheus
+    return bool(settings and settings.queries)
 
 
 async def evaluate(
