@@ -1,5 +1,6 @@
 """What is written less often than it changes, and that nothing is lost by it."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
@@ -137,10 +138,10 @@ def test_a_study_whose_writes_are_held_back_ends_as_one_that_writes_everything()
 
 @pytest.mark.parametrize("script", [hasty, rough])
 @pytest.mark.parametrize("before", [False, True])
-def test_a_crash_at_any_write_of_a_paced_study_loses_nothing(script: object, before: bool) -> None:
-    whole = World(of_hasty_trials(), script=partial(script, seed=2), paced=True).run()  # type: ignore[arg-type]
+def test_a_crash_at_any_write_of_a_paced_study_loses_nothing(script: Callable[..., Script], before: bool) -> None:
+    whole = World(of_hasty_trials(), script=partial(script, seed=2), paced=True).run()
 
     for at in range(1, whole.fuse.count + 1, 3):
-        world = World(of_hasty_trials(), script=partial(script, seed=2), fuse=Fuse(at=at, before=before), paced=True)  # type: ignore[arg-type]
+        world = World(of_hasty_trials(), script=partial(script, seed=2), fuse=Fuse(at=at, before=before), paced=True)
         assert world.run().outcome() == whole.outcome()
         assert (world.status().trials, world.restarts) == (whole.status().trials, 1)
