@@ -19,7 +19,7 @@ import pytest
 from adapters import doomed_runner, restless_runner
 from adapters.contracts import until, until_ended, until_running
 from adapters.local_world import LocalWorld, a_local_study, a_record
-from seatrial.adapters.local import records, warm
+from seatrial.adapters.local import group, records, warm
 from seatrial.adapters.local.files import is_locked, open_locked
 from seatrial.adapters.local.resources import Machine
 from seatrial.decide.attempts import Phase
@@ -299,6 +299,20 @@ async def test_an_orphan_that_noted_its_id_late_is_adopted_all_the_same(make, tm
 
     ended = (await until_ended(world, "s-0"))["s-0"]
     assert (ended.phase, ended.exit_code) == (Phase.EXITED, 5)
+
+
+def test_a_leader_is_known_by_its_lock_in_a_folder_that_is_reached_by_a_link(tmp_path: Path):
+    (tmp_path / "disk").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to("disk")
+    lock = open_locked(link / "lock")
+    assert lock is not None
+
+    held = group.has_leader(os.getpid(), link / "message", None, link / "lock")
+    os.close(lock)
+
+    assert held
+    assert not group.has_leader(os.getpid(), link / "message", None, link / "lock")
 
 
 @pytest.mark.parametrize("point", ["settled", "released"])

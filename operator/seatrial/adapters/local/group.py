@@ -84,7 +84,9 @@ def kill_strays(termination: Path, started_at: datetime, lock: Path | None = Non
 
 
 def _holds(process: psutil.Process, path: Path) -> bool:
-    return any(file.path == str(path) for file in process.open_files())
+    # What a process has open is named without links, the study's folder as the user named it.
+    there = str(path.resolve())
+    return any(file.path == there for file in process.open_files())
 
 
 def _members(leader: int | None, started_at: datetime) -> Iterator[psutil.Process]:
