@@ -240,7 +240,7 @@ class World:
                 return self
             if look.plan.state.reason.terminal and not look.moved:
                 return self
-            if interrupted and not look.moved and not self.runner._plays:
+            if interrupted and not look.moved and self.is_idle():
                 return self
             if not look.moved:
                 await self.runner.wait(min(look.plan.wake_after_seconds or 5.0, 5.0))
@@ -266,6 +266,10 @@ class World:
     async def trials(self) -> Sequence[Trial]:
         """Return all trials by index."""
         return await self.store.read_trials(self.key)
+
+    def is_idle(self) -> bool:
+        """Return whether no attempt is left."""
+        return not self.runner._plays
 
     def records(self) -> list[Trial]:
         """Return all trials by index, synchronously."""

@@ -11,7 +11,7 @@ from reconcile.simulation import Fuse, World, chance, rough
 from seatrial.adapters.local.simulated import Script
 from seatrial.api.conditions import StudyReason, TrialReason
 from seatrial.api.study import Study
-from seatrial.api.trial import Trial
+from seatrial.api.trial import Trial, reason_of
 from seatrial.decide.actions import PassRung, RecordPhase, StudyState
 from seatrial.decide.attempts import Phase
 from seatrial.decide.snapshot import StudySnapshot
@@ -134,6 +134,26 @@ def test_a_study_whose_writes_are_held_back_ends_as_one_that_writes_everything()
     assert few.status().to_wire()["trials"] == every.status().to_wire()["trials"]
     assert few.status().trials.completed == 12
     assert few.fuse.count < 0.8 * every.fuse.count
+
+
+@pytest.mark.parametrize("script", [hasty, rough])
+@pytest.mark.parametrize("interrupted", [False, True])
+@pytest.mark.parametrize("records", [3, 5, 8])
+def test_a_paced_study_that_is_laid_down_says_how_it_was_left(
+    script: Callable[..., Script], interrupted: bool, records: int
+) -> None:
+    world = World(of_hasty_trials(), script=partial(script, seed=3), paced=True)
+    world.run(until=lambda world: len(world.records()) >= records)
+
+    if interrupted:
+        world.run(interrupted=True)
+    else:
+        world.edit(suspend=True).run(until=lambda world: world.is_idle() and world.state() is StudyReason.SUSPENDED)
+
+    states, told = [reason_of(trial) for trial in world.records()], world.status().trials
+    assert world.state() is StudyReason.SUSPENDED
+    assert (told.total, told.running) == (len(states), 0)
+    assert (told.pending, told.completed) == (states.count(TrialReason.PENDING), states.count(TrialReason.COMPLETED))
 
 
 @pytest.mark.parametrize("script", [hasty, rough])
