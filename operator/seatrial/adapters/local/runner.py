@@ -225,7 +225,9 @@ class LocalRunner:
 
     async def wait(self, timeout_seconds: float) -> None:
         """Return when anything has happened since the last :meth:`observe`: an end, a report, a line; or at the timeout."""
-        self._open()
+        if self._keeper is not None:
+            # What an earlier runner left is found by looking: for that the disk may have no room yet, and there is time for it here.
+            self._open()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_seconds):
                 await self._news.wait()
