@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import signal
 from pathlib import Path
@@ -91,6 +92,22 @@ def test_a_manifest_may_not_name_a_file_outside_its_folder(tmp_path: Path, path:
 
     with pytest.raises(CheckpointError, match="not a file inside it"):
         read_checkpoint(folder)
+
+
+def test_links_and_pipes_are_no_files_of_a_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "secret").write_text("secret")
+    store = a_store(tmp_path)
+    folder = store.begin(9)
+    (folder / "weights").write_text("weights")
+    (folder / "file").symlink_to(tmp_path / "outside" / "secret")
+    (folder / "folder").symlink_to(tmp_path / "outside")
+    os.mkfifo(folder / "pipe")
+
+    store.commit(folder, 9)
+
+    manifest = json.loads((tmp_path / "checkpoints/0/step-9/manifest.json").read_text())
+    assert [entry["path"] for entry in manifest["files"]] == ["weights"]
 
 
 def test_the_newest_two_and_those_at_rungs_stay(tmp_path: Path) -> None:
