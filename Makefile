@@ -108,6 +108,10 @@ hostile: $(VENV)/.dev ## 10,000 hostile studies and 2,000 edits on a real API se
 soak: $(VENV)/.dev ## 20 minutes of churn on a real API server: nothing of the operator may grow
 	@PYTHONPATH=tests $(BIN)/python -m control_plane.soak $(ARGUMENTS)
 
+.PHONY: day
+day: $(VENV)/.dev ## 24 hours of an operator's life with outages, on a clock that does not wait: minutes
+	@PYTHONPATH=tests $(BIN)/python -m faults.day $(ARGUMENTS)
+
 .PHONY: faults
 faults: $(VENV)/.dev ## Faults at every write: memory, a real API server, a disk; 20 minutes, then docs/reliability.md
 	@scripts/faults --write $(ARGUMENTS)

@@ -34,7 +34,7 @@ from seatrial.entry.cluster.process import Lost, Operator
 from seatrial.entry.cluster.settings import OperatorSettings
 from seatrial.entry.cluster.thinking import Answer, Thinker
 
-__all__ = ["ALLOWANCE_SECONDS", "Result", "count_writes", "run_plan", "run_reference"]
+__all__ = ["ALLOWANCE_SECONDS", "Result", "Stage", "count_writes", "run_plan", "run_reference"]
 
 ALLOWANCE_SECONDS = 180.0
 """What a fault may cost beyond the time that it lasts: a lease that runs out, the longest pauses of queue and caches."""
@@ -96,7 +96,7 @@ class _Desk:
         """Do nothing."""
 
 
-class _Stage:
+class Stage:
     """A cluster with one study, and one operator after the other."""
 
     def __init__(self, case: Case, plan: Plan | None, loop: VirtualLoop) -> None:
@@ -113,6 +113,7 @@ class _Stage:
         self.news = asyncio.Event()
         self.lives = self.kills = self.changes = 0
         self._killed = asyncio.Event()
+        self.operator: Operator | None = None
         self._client: FaultyClient | None = None
         self._own: set[asyncio.Task[Any]] = set()
         self._chance = random.Random(plan.seed if plan else 0)  # noqa: S311 - no secret
@@ -208,7 +209,7 @@ class _Stage:
             identity=f"life-{self.lives}", health_port=0, metrics_port=0, workers=2, retention=Retention.NONE
         )
         with patch.object(process, "AskDesk", _Desk):
-            operator = Operator(settings, client, clock=self.clock, watch_with_kopf=False)
+            operator = self.operator = Operator(settings, client, clock=self.clock, watch_with_kopf=False)
         operator.health.open = _no_server  # type: ignore[method-assign]
         self._plan_kill()
         work = asyncio.ensure_future(operator.run())
@@ -275,13 +276,13 @@ async def _no_server(_: int) -> None:
     """Stand for a health server: nobody asks."""
 
 
-def _run(case: Case, plan: Plan | None, limit_seconds: float) -> tuple[_Stage, Ending | None]:
-    stages: list[_Stage] = []
+def _run(case: Case, plan: Plan | None, limit_seconds: float) -> tuple[Stage, Ending | None]:
+    stages: list[Stage] = []
 
     async def main() -> Ending | None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
-        stages.append(_Stage(case, plan, loop))
+        stages.append(Stage(case, plan, loop))
         return await stages[0].run(limit_seconds)
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
