@@ -274,6 +274,21 @@ async def test_an_adopted_attempt_that_nobody_starts_after_all_never_began(make,
     assert (tmp_path / "ran").read_text() == "ran\n"
 
 
+async def test_an_adopted_attempt_that_said_something_did_begin_though_nobody_noted_its_id(make, tmp_path: Path):
+    assert run_doomed(tmp_path, "start recorded", *NOTES_ITSELF) == -signal.SIGKILL
+    world = make(*NOTES_ITSELF)
+    dying = open_locked(world.files().lock)
+    assert dying is not None
+    await world.runner.observe(world.study)
+    world.files().output.write_text("epoch 1\n")
+
+    os.close(dying)
+
+    ended = (await until_ended(world, "s-0"))["s-0"]
+    assert (ended.phase, ended.reason, ended.infrastructure) == (Phase.LOST, "Lost", True)
+    assert world.output() == "epoch 1\n"
+
+
 async def test_an_attempt_that_notes_its_id_while_it_is_looked_at_lives(make, monkeypatch: pytest.MonkeyPatch):
     world = make(*WAITS)
     await world.start()

@@ -336,7 +336,9 @@ def find_attempt(files: AttemptFiles, trial: str, number: int, now: float) -> Li
 
 def _is_untouched(files: AttemptFiles) -> bool:
     """Whether no process of it has written anything: it never ran."""
-    return records.read_pid(files) is None and records.read_exit(files) is None
+    # Whoever was to note its id may have died in the moment after it began.
+    silent = _size(files.output) == _size(files.observations) == 0 and not files.termination.exists()
+    return silent and records.read_pid(files) is None and records.read_exit(files) is None
 
 
 def _explain(code: int, killed: KillReason | None, files: AttemptFiles) -> tuple[str, str]:
