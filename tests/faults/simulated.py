@@ -56,7 +56,7 @@ class Result:
         ending: None when the study did not end.
         violations: What must not be and was; empty when all is well.
         lives: Operator processes that there were.
-        struck: Whether the fault came: on a real server a study may take fewer writes than were expected.
+        struck: Whether the fault came: a study may take fewer writes than were expected.
     """
 
     plan: Plan | None
@@ -333,4 +333,5 @@ def run_plan(plan: Plan) -> Result:
         lives=stage.lives,
         kills=stage.kills,
         writes=stage.injector.writes,
+        struck=stage.injector.began is not None or stage.kills > 0,
     )

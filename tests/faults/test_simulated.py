@@ -18,10 +18,11 @@ LONG = [mode for mode in LASTING if mode is not Mode.DROPPED]
 
 
 def hold(plans: Sequence[Plan]) -> None:
-    """Carry out plans; what fails is named by the text that repeats it."""
-    wrong = {str(plan): violations for plan in plans if (violations := run_plan(plan).violations)}
+    """Carry out plans; what fails, or never came to its fault, is named by the text that repeats it."""
+    results = {str(plan): run_plan(plan) for plan in plans}
 
-    assert wrong == {}
+    assert {text: result.violations for text, result in results.items() if result.violations} == {}
+    assert [text for text, result in results.items() if not result.struck] == []
 
 
 @pytest.mark.parametrize("mode", [mode for mode in Mode if mode is not Mode.KILLED])
