@@ -217,6 +217,7 @@ class Reconciler:
             self._pace.wait_seconds(study, plan.state, self._clock.now()) if self._pace and not self._exhausted else 0
         )
         if wait and study.status is not None:
+            # The status of before, with the snapshot of now: what must be retained can only be more by that.
             status, plan = study.status, _wake_within(plan, wait)
         else:
             status = await self._write_status(now, plan, interrupted=interrupted)
