@@ -71,18 +71,11 @@ kind-down: ## Remove it again
 demo: $(VENV)/.demo ## Install, then run examples/digits.yaml to the end and write its report
 	@$(BIN)/seatrial run examples/digits.yaml
 
-# The tests on kind wait much and the others compute, so both run at once. What those on kind say follows at the end.
+# One after the other: beside a cluster that works, tests whose subject is a time limit lack the processor for it.
 .PHONY: test
 test: setup verify ## Install, then pass every check and test
-	@$(MAKE) --no-print-directory -j 2 test-all-but-kind test-kind-told-later; code=$$?; cat $(VENV)/kind.log; exit $$code
-
-.PHONY: test-all-but-kind
-test-all-but-kind: $(VENV)/.dev
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not kind" tests
-
-.PHONY: test-kind-told-later
-test-kind-told-later: $(VENV)/.dev
-	@$(BIN)/python -m pytest -m kind tests/kind >$(VENV)/kind.log 2>&1
+	@$(MAKE) --no-print-directory test-kind
 
 .PHONY: test-kind
 test-kind: $(VENV)/.dev ## The tests on a real cluster in containers, which they make where none is up
