@@ -59,6 +59,7 @@ class FaultyServer:
     def __init__(self) -> None:
         self.asked: list[Asked] = []
         self.sent = 0
+        self._counting = threading.Lock()
         self.answer: Callable[[Asked], Reply] = lambda _: Reply(status=404)
         self._closing = threading.Event()
         outer = self
@@ -117,4 +118,6 @@ class FaultyServer:
 
     def _send(self, handler: BaseHTTPRequestHandler, body: bytes) -> None:
         for start in range(0, len(body), _CHUNK):
-            self.sent += handler.wfile.write(body[start : start + _CHUNK])
+            taken = handler.wfile.write(body[start : start + _CHUNK])
+            with self._counting:
+                self.sent += taken

@@ -170,21 +170,47 @@ async def test_who_begins_a_large_answer_and_stops_holds_up_the_others_until_its
     faulty.answer = lambda asked: stalled if asked.path == "/stalls" else good
     fetcher = Fetcher()
 
-    async def ask(path: str, seconds: float) -> Answer | str:
+    async def ask(path: str, seconds: float, account: str) -> Answer | str:
         try:
-            return await fetcher.get(f"{faulty.url}{path}", seconds=seconds, limit_bytes=_READ)
+            return await fetcher.get(f"{faulty.url}{path}", seconds=seconds, limit_bytes=_READ, account=account)
         except Unreachable as error:
             return str(error)
 
     async def have_begun() -> bool:
         return faulty.sent >= 4 * 2 * _MIB
 
-    first = [asyncio.create_task(ask("/stalls", 1.0)) for _ in range(4)]
+    first = [asyncio.create_task(ask("/stalls", 3, f"team-{number}")) for number in range(4)]
     await eventually(have_begun)
-    other = await ask("/good", 60)
+    other = await ask("/good", 60, "team-4")
     told = await asyncio.gather(*first)
     await fetcher.close()
 
-    assert told == ["no answer within 1 s"] * 4
+    assert told == ["no answer within 3 s"] * 4
     assert isinstance(other, Answer)
     assert len(other.body) == 3 * _MIB
+
+
+async def test_a_namespace_whose_answers_stand_still_holds_up_no_other_one(faulty: FaultyServer):
+    stalled = Reply(body=b" " * (2 * _MIB), headers={"Content-Length": str(100 * _MIB)}, stalls=True)
+    good = Reply(body=b" " * (3 * _MIB))
+    faulty.answer = lambda asked: stalled if asked.path == "/stalls" else good
+    fetcher = Fetcher()
+
+    async def ask(path: str, account: str) -> Answer:
+        return await fetcher.get(f"{faulty.url}{path}", seconds=300, limit_bytes=_READ, account=account)
+
+    async def have_begun() -> bool:
+        # One is read to where it stands still, the others wait after their first MiB.
+        return faulty.sent >= 9 * _MIB
+
+    stalls = [asyncio.create_task(ask("/stalls", "team-a")) for _ in range(8)]
+    await eventually(have_begun)
+    other = await ask("/good", "team-b")
+    still_stalled = [not task.done() for task in stalls]
+    for task in stalls:
+        task.cancel()
+    await asyncio.gather(*stalls, return_exceptions=True)
+    await fetcher.close()
+
+    assert len(other.body) == 3 * _MIB
+    assert still_stalled == [True] * 8

@@ -85,12 +85,14 @@ class RoutedFetcher(Fetcher):
         self._outside: set[str] = set()
         self.proxied = False
 
-    async def post(self, url: str, form: Mapping[str, str], *, seconds: float, limit_bytes: int) -> Answer:
+    async def post(
+        self, url: str, form: Mapping[str, str], *, seconds: float, limit_bytes: int, account: str = ""
+    ) -> Answer:
         """Ask; through the proxy with the form in the address, which needs no right to create anything."""
         service = None if url in self._outside else parse_service(url, self._namespace)
         self.proxied = service is not None
         if service is None:
-            return await super().post(url, form, seconds=seconds, limit_bytes=limit_bytes)
+            return await super().post(url, form, seconds=seconds, limit_bytes=limit_bytes, account=account)
         path = service.path(urlsplit(url).path)
         try:
             answer = await self._client.ask_service(path, form, seconds=seconds, limit_bytes=limit_bytes)
@@ -101,7 +103,7 @@ class RoutedFetcher(Fetcher):
             return answer
         if answer.status == 404 and not service.certain:
             self._outside.add(url)
-            return await self.post(url, form, seconds=seconds, limit_bytes=limit_bytes)
+            return await self.post(url, form, seconds=seconds, limit_bytes=limit_bytes, account=account)
         raise Unreachable(_describe(answer.status, refusal, service))
 
 

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 import aiohttp
 
@@ -38,33 +39,49 @@ class Answer:
     retry_after_seconds: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What is asked for, how much of the answer is read, and for whom."""
+
+    method: str
+    url: str
+    form: Mapping[str, str] | None
+    limit_bytes: int
+    account: str
+
+
 class Fetcher:
     """Asks by HTTP; one for the whole operator.
 
-    However many servers answer without end, a few large answers are held at once: the others wait after their first MiB.
+    However many servers answer without end, a few large answers are held at once: the others wait after their first MiB. Of one
+    account it is a single one, so that who lets large answers stand still holds up nobody but itself.
     """
 
     def __init__(self, *, connections: int = 64) -> None:
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
         self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
+        self._large_of: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    async def get(self, url: str, *, seconds: float, limit_bytes: int) -> Answer:
+    async def get(self, url: str, *, seconds: float, limit_bytes: int, account: str = "") -> Answer:
         """Ask for a page.
 
         Args:
             url: Where.
             seconds: Time for all of it.
             limit_bytes: How much of the answer is read.
+            account: Who wants to know: a namespace.
 
         Raises:
             Unreachable: If no answer came in time.
         """
-        return await self._ask("GET", url, None, seconds, limit_bytes)
+        return await self._ask(_Request("GET", url, None, limit_bytes, account), seconds)
 
-    async def post(self, url: str, form: Mapping[str, str], *, seconds: float, limit_bytes: int) -> Answer:
+    async def post(
+        self, url: str, form: Mapping[str, str], *, seconds: float, limit_bytes: int, account: str = ""
+    ) -> Answer:
         """Send a form; as :meth:`get`."""
-        return await self._ask("POST", url, form, seconds, limit_bytes)
+        return await self._ask(_Request("POST", url, form, limit_bytes, account), seconds)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -72,35 +89,36 @@ class Fetcher:
             await self._session.close()
             self._session = None
 
-    async def _ask(
-        self, method: str, url: str, form: Mapping[str, str] | None, seconds: float, limit_bytes: int
-    ) -> Answer:
+    async def _ask(self, request: "_Request", seconds: float) -> Answer:
         try:
             async with asyncio.timeout(seconds):
-                return await self._exchange(method, url, form, limit_bytes)
+                return await self._exchange(request)
         except TimeoutError as error:
             raise Unreachable(f"no answer within {seconds:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # aiohttp tells some malformed answers and addresses as a ValueError.
             raise Unreachable(_describe(error)) from error
 
-    async def _exchange(self, method: str, url: str, form: Mapping[str, str] | None, limit_bytes: int) -> Answer:
+    async def _exchange(self, request: "_Request") -> Answer:
+        limit = request.limit_bytes
         async with AsyncExitStack() as held:
             response = await held.enter_async_context(
-                self._open().request(method, url, data=form, allow_redirects=False)
+                self._open().request(request.method, request.url, data=request.form, allow_redirects=False)
             )
             body, is_large = bytearray(), False
             async for chunk in response.content.iter_chunked(1 << 16):
                 body += chunk
-                if len(body) > limit_bytes:
+                if len(body) > limit:
                     break
                 if len(body) > _SMALL_BYTES and not is_large:
+                    # First its account's own: who waits for that must not hold a place of all.
+                    await held.enter_async_context(self._large_of.setdefault(request.account, asyncio.Lock()))
                     await held.enter_async_context(self._large)
                     is_large = True
             return Answer(
                 status=response.status,
-                body=bytes(memoryview(body)[: limit_bytes + 1]),
-                cut=len(body) > limit_bytes,
+                body=bytes(memoryview(body)[: limit + 1]),
+                cut=len(body) > limit,
                 retry_after_seconds=_seconds(response.headers.get("Retry-After", "")),
             )
 

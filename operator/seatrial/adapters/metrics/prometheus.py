@@ -178,7 +178,8 @@ class PrometheusSource:
         if url is None:
             message = "no address of a Prometheus is known; set spec.metrics.prometheus.url"
             raise PrometheusError("PrometheusNotNamed", message)
-        return PrometheusApi(url, self._fetcher, timeout_seconds=self._polling.timeout_seconds)
+        account, seconds = study.metadata.namespace or "", self._polling.timeout_seconds
+        return PrometheusApi(url, self._fetcher, account=account, timeout_seconds=seconds)
 
     async def _catch_up(self, api: PrometheusApi, study: Study, now: datetime) -> Degraded | None:
         """Ask until all is read or enough was asked; return what the answers lack."""

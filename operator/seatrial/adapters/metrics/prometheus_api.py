@@ -86,12 +86,13 @@ class PrometheusApi:
     Args:
         url: Its address, without ``/api/v1``.
         fetcher: Asks.
+        account: Namespace for which it is asked.
         timeout_seconds: Time for one question.
     """
 
-    def __init__(self, url: str, fetcher: Fetcher, *, timeout_seconds: float = 10.0) -> None:
+    def __init__(self, url: str, fetcher: Fetcher, *, account: str = "", timeout_seconds: float = 10.0) -> None:
         self.url = url.rstrip("/")
-        self._fetcher = fetcher
+        self._fetcher, self._account = fetcher, account
         self._seconds = timeout_seconds
 
     async def query(self, expression: str, *, time: float | None = None) -> Found:
@@ -117,7 +118,11 @@ class PrometheusApi:
         asked = dict(form) | {"timeout": f"{self._seconds:g}s"}
         try:
             answer = await self._fetcher.post(
-                f"{self.url}/api/v1/{what}", asked, seconds=self._seconds, limit_bytes=_LIMIT_BYTES
+                f"{self.url}/api/v1/{what}",
+                asked,
+                seconds=self._seconds,
+                limit_bytes=_LIMIT_BYTES,
+                account=self._account,
             )
         except Unreachable as error:
             raise PrometheusError("PrometheusUnreachable", f"{self.url}: {error}") from error

@@ -51,12 +51,14 @@ class _Visit:
     """When one attempt was and will be asked.
 
     Attributes:
+        account: Namespace of its study.
         silent_since: Since when it is asked in vain, None when it answered last time.
         trouble: Why, in words.
         note: What was left out of its last answer.
     """
 
     target: Target
+    account: str
     due: datetime
     interval: float
     silent_since: datetime | None
@@ -93,7 +95,7 @@ class ScrapeSource:
     async def read(self, study: Study, attempts: Mapping[str, Attempt]) -> Mapping[str, Curves]:
         """Return the curves so far, after asking the trials that are due."""
         self._stories.prepare(study, attempts)
-        self._list_visits(self._targets.find(study), attempts)
+        self._list_visits(study, attempts)
         now = self._clock.now()
         due = sorted((v for v in self._visits.values() if v.due <= now), key=lambda visit: visit.due)
         await self._behind.run((lambda: self._visit_all(due)) if due else None, self._pace.patience_seconds)
@@ -123,17 +125,18 @@ class ScrapeSource:
         """Give up what goes on."""
         await self._behind.close()
 
-    def _list_visits(self, targets: Sequence[Target], attempts: Mapping[str, Attempt]) -> None:
-        now = self._clock.now()
+    def _list_visits(self, study: Study, attempts: Mapping[str, Attempt]) -> None:
+        now, account = self._clock.now(), study.metadata.namespace or ""
         wanted = {}
-        for target in targets:
+        for target in self._targets.find(study):
             attempt = attempts.get(target.trial)
             if attempt is None or attempt.number != target.attempt or attempt.phase is not Phase.RUNNING:
                 continue
             key = (target.trial, target.attempt)
             known = self._visits.get(key)
             if known is None or known.target != target:
-                known = _Visit(target=target, due=now, interval=self._pace.fastest_seconds, silent_since=now)
+                interval = self._pace.fastest_seconds
+                known = _Visit(target=target, account=account, due=now, interval=interval, silent_since=now)
             wanted[key] = known
         self._visits = wanted
 
@@ -164,7 +167,9 @@ class ScrapeSource:
         """Ask once; return what went wrong, empty when nothing did."""
         target = visit.target
         try:
-            answer = await self._fetcher.get(target.url, seconds=self._pace.timeout_seconds, limit_bytes=LIMIT_BYTES)
+            answer = await self._fetcher.get(
+                target.url, seconds=self._pace.timeout_seconds, limit_bytes=LIMIT_BYTES, account=visit.account
+            )
         except Unreachable as error:
             return str(error)
         if answer.status != 200:
