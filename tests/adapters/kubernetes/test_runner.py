@@ -329,6 +329,28 @@ async def test_an_end_that_no_event_told_is_found_before_the_attempt_is_given_up
     await lab.runner.confirm(lab.study, lab.trial(), 0)
 
 
+async def test_a_pod_that_waits_for_something_else_by_now_is_not_given_up_for_what_it_waited_for():
+    lab = Lab()
+    await lab.start()
+    await lab.observe()
+
+    def wait_for(reason: str) -> KubeObject:
+        container = {"name": "main", "state": {"waiting": {"reason": reason, "message": "words"}}}
+        return {"status": {"phase": "Pending", "containerStatuses": [container]}}
+
+    server = lab.cluster.server
+    server.patch(PODS, "default", "s-0-0", wait_for("InvalidImageName"), kind=PatchKind.MERGE, subresource="status")
+    assert (await lab.observe())["s-0"].reason == "InvalidImageName"
+    await lab.runner.confirm(lab.study, lab.trial(), 0)
+    server.patch(PODS, "default", "s-0-0", wait_for("ImagePullBackOff"), kind=PatchKind.MERGE, subresource="status")
+
+    with pytest.raises(TransientError, match="Pod s-0-0 is not as it was known here"):
+        await lab.runner.confirm(lab.study, lab.trial(), 0)
+
+    assert (await lab.runner.observe(lab.study))["s-0"].reason == "ImagePullBackOff"
+    await lab.runner.confirm(lab.study, lab.trial(), 0)
+
+
 async def test_a_pod_that_went_unheard_of_is_known_to_be_gone_before_its_attempt_is_given_up():
     lab = Lab()
     await lab.start()

@@ -154,7 +154,7 @@ class KubernetesRunner:
         newest = await self._refresh(namespace, pod.name)
         if newest is None:
             self._pods.note_gone(namespace, pod.name, pod.uid)
-        if newest is None or newest.uid != pod.uid or read_attempt(newest, now).phase != read_attempt(pod, now).phase:
+        if newest is None or newest.uid != pod.uid or _stand(newest, now) != _stand(pod, now):
             words = f"Pod {pod.name} is not as it was known here; look again"
             raise TransientError(words, retry_after_seconds=_SOON_SECONDS)
 
@@ -424,6 +424,12 @@ class KubernetesRunner:
 
 def _key(study: Study) -> StudyKey:
     return StudyKey(study.metadata.namespace or "default", study.metadata.name)
+
+
+def _stand(pod: PodRecord, now: datetime) -> tuple[Phase, str, datetime | None]:
+    """Return what an attempt may be given up for: that it runs or is lost, or why and since when it waits."""
+    attempt = read_attempt(pod, now)
+    return attempt.phase, attempt.reason, attempt.waits_since
 
 
 def _not_ended(name: str, number: int) -> TransientError:
