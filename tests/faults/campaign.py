@@ -9,7 +9,6 @@ scripts/faults --replay random:lost-reply@9+0s#1 --tier real
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import subprocess
@@ -33,11 +32,12 @@ from faults.plans import LASTING, Mode, Plan
 from faults.real import make_namespace, run_real_stage
 from faults.simulated import count_writes, run_plan
 from faults.sweep import every_write, long_outages, sample, storms
-from faults.table import Row
+from faults.table import Figures, Row
 
 __all__ = ["main"]
 
 _ROOT = Path(__file__).parents[2]
+_PAGE = _ROOT / "docs" / "reliability.md"
 _TIERS = ("memory", "real", "disk")
 _CHUNK, _BATCH = 4, 64
 _STORMS = {"memory": 32, "real": 1}
@@ -86,13 +86,23 @@ def _weave(streams: Sequence[Iterator[Plan]]) -> Iterator[Plan]:
         yield from (plan for plan in turn if plan is not None)
 
 
-def _until(plans: Iterable[AnyPlan], minutes: float) -> Iterator[AnyPlan]:
-    """Yield plans until the time is over; 0 minutes are no limit."""
-    end = time.monotonic() + minutes * 60 if minutes else float("inf")
-    for plan in plans:
-        if time.monotonic() > end:
-            return
-        yield plan
+class _Until:
+    """Gives plans until the time is over; 0 minutes are no limit.
+
+    Attributes:
+        cut: Whether there were more plans than time.
+    """
+
+    def __init__(self, plans: Iterable[AnyPlan], minutes: float) -> None:
+        self._plans, self._minutes, self.cut = plans, minutes, False
+
+    def __iter__(self) -> Iterator[AnyPlan]:
+        end = time.monotonic() + self._minutes * 60 if self._minutes else float("inf")
+        for plan in self._plans:
+            if time.monotonic() > end:
+                self.cut = True
+                return
+            yield plan
 
 
 def _try(run: Callable[[AnyPlan], _Done], plan: AnyPlan) -> tuple[AnyPlan, _Done, float]:
@@ -119,8 +129,8 @@ def _count(tier: str, results: Iterable[tuple[AnyPlan, _Done, float]]) -> list[R
     return list(rows.values())
 
 
-def _sweep_memory(given: argparse.Namespace) -> list[Row]:
-    run, plans = partial(_try, _run_memory), _until(_memory_plans(given.seed), given.memory_minutes)
+def _sweep_memory(plans: Iterator[AnyPlan], given: argparse.Namespace) -> list[Row]:
+    run = partial(_try, _run_memory)
     with ProcessPoolExecutor(given.workers) as pool:
         batches = iter(lambda: list(islice(plans, given.workers * _BATCH)), [])
         return _count("memory", chain.from_iterable(pool.map(run, batch, chunksize=_CHUNK) for batch in batches))
@@ -155,13 +165,18 @@ def _real_runner() -> Iterator[Callable[[AnyPlan], _Done]]:
                 yield run
 
 
-def _sweep(tier: str, given: argparse.Namespace) -> list[Row]:
+def _sweep(tier: str, given: argparse.Namespace) -> Figures:
     if tier == "memory":
-        return _sweep_memory(given)
-    if tier == "disk":
-        return _count(tier, (_try(_run_disk, plan) for plan in _until(disk_plans(given.seed), given.minutes)))
-    with _real_runner() as run:
-        return _count(tier, (_try(run, plan) for plan in _until(_real_plans(given.seed), given.minutes)))
+        plans = _Until(_memory_plans(given.seed), given.memory_minutes)
+        rows = _sweep_memory(iter(plans), given)
+    elif tier == "disk":
+        plans = _Until(disk_plans(given.seed), given.minutes)
+        rows = _count(tier, (_try(_run_disk, plan) for plan in plans))
+    else:
+        plans = _Until(_real_plans(given.seed), given.minutes)
+        with _real_runner() as run:
+            rows = _count(tier, (_try(run, plan) for plan in plans))
+    return Figures(seed=given.seed, cut=plans.cut, rows=rows)
 
 
 def _replay(tier: str, text: str) -> int:
@@ -179,8 +194,12 @@ def _replay(tier: str, text: str) -> int:
 def _sweep_one(tier: str, given: argparse.Namespace) -> bool:
     """Sweep one tier and keep its figures; return whether anything was violated."""
     _say(f"{tier}: seed {given.seed}")
-    rows = _sweep(tier, given)
-    (given.results / f"{tier}.json").write_text(json.dumps([row.to_json() for row in rows], indent=1))
+    path = given.results / f"{tier}.json"
+    # Figures of an earlier sweep must not stand for one that does not end.
+    path.unlink(missing_ok=True)
+    figures = _sweep(tier, given)
+    figures.save(path)
+    rows = figures.rows
     runs, kills, bad = (sum(getattr(row, name) for row in rows) for name in ("runs", "kills", "failed"))
     _say(f"{tier}: {runs} runs, {kills} kills, {bad} with violations, {sum(row.seconds for row in rows) / 60:.1f} min")
     return bad > 0
@@ -190,6 +209,9 @@ def _sweep_all(given: argparse.Namespace) -> bool:
     """Sweep all tiers side by side, each in a process of its own: one computes while others wait."""
     same = [f"--{name}={getattr(given, name)}" for name in ("minutes", "seed", "workers", "results")]
     same += [f"--memory-minutes={given.memory_minutes}"]
+    for tier in _TIERS:
+        # One that dies before it can do so itself must leave none.
+        (given.results / f"{tier}.json").unlink(missing_ok=True)
     command = [sys.executable, "-m", "faults.campaign", *same]
     sweeps = [subprocess.Popen([*command, "--tier", tier]) for tier in _TIERS]
     codes = [sweep.wait() for sweep in sweeps]
@@ -203,7 +225,7 @@ def _say(text: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the sweep; return 1 when anything was violated."""
+    """Run the sweep; return 1 when anything was violated, or a table was to be written of which a tier is missing."""
     parser = argparse.ArgumentParser(
         prog="scripts/faults", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -224,7 +246,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given.results.mkdir(parents=True, exist_ok=True)
     failed = _sweep_one(given.tier, given) if given.tier else _sweep_all(given)
     if given.write:
-        table.write(_ROOT / "docs" / "reliability.md", given.results, seed=given.seed)
+        try:
+            table.write(_PAGE, given.results, seed=given.seed)
+        except table.IncompleteError as error:
+            _say(f"{_PAGE.name} stays as it was: {error}")
+            return 1
     return failed
 
 

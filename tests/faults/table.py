@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from faults.plans import Mode
 
-__all__ = ["Row", "render", "write"]
+__all__ = ["Figures", "IncompleteError", "Row", "render", "write"]
 
 _BEGIN, _END = "<!-- begin: figures -->", "<!-- end: figures -->"
+_CUT = " A sample: the time was over before the plans were."
 _TITLES = {
     "memory": "Cluster in memory, simulated clock",
     "real": "Real API server, operator as a process, through the proxy",
@@ -45,13 +46,44 @@ class Row:
         self.kills += kills
         self.seconds += seconds
 
-    def to_json(self) -> dict[str, object]:
-        """Return it as JSON has it."""
-        return asdict(self)
+
+class IncompleteError(Exception):
+    """A tier has no figures of this sweep."""
 
 
-def render(rows: Sequence[Row]) -> str:
-    """Return one table for each tier: runs by fault and study, violations behind a slash."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What a tier that was swept to its end keeps.
+
+    Attributes:
+        seed: Of its plans.
+        cut: Whether its time was over before its plans were.
+    """
+
+    seed: int
+    cut: bool
+    rows: Sequence[Row]
+
+    def save(self, path: Path) -> None:
+        """Write them; a reader finds all or nothing."""
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(asdict(self), indent=1))
+        temporary.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Figures:
+        """Return what was saved."""
+        found = json.loads(path.read_text())
+        return cls(seed=found["seed"], cut=found["cut"], rows=[Row(**row) for row in found["rows"]])
+
+
+def render(rows: Sequence[Row], cut: Collection[str] = ()) -> str:
+    """Return one table for each tier: runs by fault and study, violations behind a slash.
+
+    Args:
+        rows: Of all tiers.
+        cut: Tiers whose time was over before their plans were.
+    """
     parts = []
     for tier, title in _TITLES.items():
         mine = [row for row in rows if row.tier == tier]
@@ -65,7 +97,7 @@ def render(rows: Sequence[Row]) -> str:
         parts += [
             f"### {title}",
             "",
-            f"{runs} runs with {kills} SIGKILLs{when}; {failed} with a violation.",
+            f"{runs} runs with {kills} SIGKILLs{when}; {failed} with a violation.{_CUT if tier in cut else ''}",
             "",
             f"| fault | {' | '.join(cases)} | SIGKILLs | violations |",
             f"|---|{'---|' * (len(cases) + 2)}",
@@ -81,10 +113,23 @@ def render(rows: Sequence[Row]) -> str:
 
 
 def write(page: Path, results: Path, *, seed: int) -> None:
-    """Put the figures of all tiers between the marks of a page."""
-    rows = [Row(**row) for path in sorted(results.glob("*.json")) for row in json.loads(path.read_text())]
+    """Put the figures of all tiers between the marks of a page.
+
+    Raises:
+        IncompleteError: If a tier was not swept to its end, or with another seed; the page stays as it is.
+    """
+    found = {tier: Figures.load(path) for tier in _TITLES if (path := results / f"{tier}.json").exists()}
+    wrong = [f"{tier} was not swept to its end" for tier in _TITLES if tier not in found]
+    wrong += [f"{tier} has seed {each.seed}, not {seed}" for tier, each in found.items() if each.seed != seed]
+    wrong += [f"{tier} carried out no plan" for tier, each in found.items() if not each.rows]
+    if wrong:
+        raise IncompleteError("; ".join(wrong))
+    rows, cut = (
+        [row for each in found.values() for row in each.rows],
+        {tier for tier, each in found.items() if each.cut},
+    )
     text = page.read_text("utf-8")
     before, _, rest = text.partition(_BEGIN)
     _, _, after = rest.partition(_END)
-    figures = f"{_BEGIN}\n\nSeed {seed}. Numbers of runs:\n\n{render(rows)}\n{_END}"
+    figures = f"{_BEGIN}\n\nSeed {seed}. Numbers of runs:\n\n{render(rows, cut)}\n{_END}"
     page.write_text(before + figures + after, "utf-8")
