@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from http.client import HTTPException
@@ -12,7 +13,10 @@ from typing import Any
 from control_plane.access import Access
 from control_plane.client import Client
 
-__all__ = ["Ending", "Kubelet"]
+__all__ = ["PATIENCE_SECONDS", "Ending", "Kubelet"]
+
+PATIENCE_SECONDS = 180.0
+"""No test takes the server away for so long, and on a busy machine it is there again a minute after its start."""
 
 Pod = dict[str, Any]
 
@@ -32,11 +36,15 @@ def completed(metric: str, value: float) -> dict[str, Any]:
 class Kubelet:
     """Lets every trial Pod of one namespace run, and end as *ending* says.
 
-    Pods that are being deleted lose their containers, and then nothing but finalizers keeps them.
+    Pods that are being deleted lose their containers, and then nothing but finalizers keeps them. A server that is away is asked
+    again, until that has been in vain for *patience_seconds*: then :attr:`failure` says why, and leaving the block raises it.
     """
 
-    def __init__(self, access: Access, namespace: str, ending: Ending) -> None:
+    def __init__(
+        self, access: Access, namespace: str, ending: Ending, *, patience_seconds: float = PATIENCE_SECONDS
+    ) -> None:
         self._client, self._namespace, self.ending = Client(access), namespace, ending
+        self._patience_seconds = patience_seconds
         self._halt = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.most_running = 0
@@ -60,20 +68,27 @@ class Kubelet:
             raise self.failure
 
     def _run(self) -> None:
+        succeeded = time.monotonic()
         try:
             while not self._halt.wait(0.02):
                 try:
                     self._look()
-                except (OSError, HTTPException):
+                    succeeded = time.monotonic()
+                except (OSError, HTTPException) as error:
                     # The server is away, or has too much to do.
                     self._client.close()
+                    if time.monotonic() - succeeded > self._patience_seconds:
+                        words = f"the simulated kubelet could do nothing for {self._patience_seconds:g} s: {error!r}"
+                        raise TimeoutError(words) from error
         except BaseException as error:  # noqa: BLE001 - told by whoever ends the thread
             self.failure = error
 
     def _look(self) -> None:
         path = f"/api/v1/namespaces/{self._namespace}/pods"
-        running = 0
-        for pod in self._client.get(path).body.get("items", []):
+        running, answer = 0, self._client.get(path)
+        if not answer.is_accepted:
+            raise ConnectionError(f"{path} is answered by {answer.code}: {answer.message}")
+        for pod in answer.body["items"]:
             name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
             if self.seen.setdefault(name, uid) != uid:
                 self.doubled.append(name)

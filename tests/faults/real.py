@@ -32,23 +32,33 @@ LIMIT_SECONDS = 240.0
 """A study of some seconds must have ended after a fault by then; the machine may be busy with other things."""
 
 _LOOK_SECONDS = 0.05
-_TRIES = 5
+_TRIES, _PAUSE_SECONDS = 5, 1.0
 _RESTART_SECONDS = 0.3
 
 
 class _PatientClient(Client):
-    """Asks again: a server closes connections that rest while a study runs, and on a busy machine may let one wait for long."""
+    """Asks again: a server closes connections that rest while a study runs, and on a busy machine may let one wait for long.
+
+    Only what may be asked twice: reads, and deletions, since no name is given anew while one is deleted here. What creates or changes
+    is sent once, for an answer that is lost may be that of a request which was carried out.
+    """
 
     def request(
         self, method: str, path: str, body: object = None, *, kind: str = "application/json", **query: str
     ) -> Answer:
-        for _ in range(0 if method == "POST" else _TRIES):
+        for tried in range(_TRIES if method in {"GET", "DELETE"} else 0):
             try:
-                return super().request(method, path, body, kind=kind, **query)
+                return _read_again(method, super().request(method, path, body, kind=kind, **query), tried)
             except (OSError, HTTPException):
                 self.close()
-                time.sleep(1)
-        return super().request(method, path, body, kind=kind, **query)
+                time.sleep(_PAUSE_SECONDS)
+        last = super().request(method, path, body, kind=kind, **query)
+        return _read_again(method, last, _TRIES) if method == "DELETE" else last
+
+
+def _read_again(method: str, answer: Answer, tried: int) -> Answer:
+    """Return what an answer means: what is gone when its deletion is asked for again was deleted by the request before."""
+    return Answer(code=200, body={}) if method == "DELETE" and tried and answer.code == 404 else answer
 
 
 class RealStage:
@@ -179,6 +189,8 @@ class RealStage:
         storm = self._storm(plan)
         due = next(storm, None)
         while time.monotonic() - began < LIMIT_SECONDS:
+            if self.kubelet.failure is not None:
+                raise self.kubelet.failure
             pods = self._list("pods", name)
             witness.see_pods(pods)
             for trial in self._list("trials", name):
