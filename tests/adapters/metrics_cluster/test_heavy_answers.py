@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import pytest
 
-from adapters.metrics_cluster.faulty_server import FaultyServer, Reply, matrix
+from adapters.metrics_cluster.faulty_server import Asked, FaultyServer, Reply, matrix
 from adapters.metrics_cluster.real_prometheus import eventually
 from adapters.metrics_cluster.test_prometheus_faults import a_source, loss_series, of, step_series
 from adapters.metrics_cluster.worlds import HandClock, a_cluster_study, points, running_attempts
@@ -214,3 +214,37 @@ async def test_a_namespace_whose_answers_stand_still_holds_up_no_other_one(fault
 
     assert len(other.body) == 3 * _MIB
     assert still_stalled == [True] * 8
+
+
+async def test_a_minute_of_which_an_expression_brings_too_much_is_left_out_and_the_rest_is_read(faulty: FaultyServer):
+    begin = NOON.timestamp()
+    wide = matrix(*[({"trial": "s-0", "path": str(number)}, [[1, "1"]]) for number in range(100_000)])
+
+    def answer(asked: Asked) -> Reply:
+        start, end = float(asked.form["start"]), float(asked.form["end"])
+        if start < begin + 180 and end >= begin + 120:
+            return wide
+        grid = range(int(start), int(end) + 1, 5)
+        return matrix((of("s-0"), [[at, str(at - begin)] for at in grid if at >= begin]))
+
+    faulty.answer = answer
+    clock, study, attempts = (
+        HandClock(NOON + timedelta(seconds=600)),
+        by_expression(faulty.url),
+        running_attempts("s-0"),
+    )
+    troubles: list[str] = []
+    async with a_source(clock, timeout_seconds=60, patience_seconds=60) as source:
+        for _ in range(12):
+            curves = await source.read(study, attempts)
+            trouble = source.degraded()
+            troubles.append(trouble.message if trouble else "")
+            clock.move(60)
+
+    read = {value for _, value in points(curves["s-0"]["loss"])}
+    # Questions are about a minute at least: as much more may be missing on each side.
+    assert {5.0 * number for number in range(252)} - read <= {5.0 * number for number in range(12, 48)}
+    assert read & {5.0 * number for number in range(24, 36)} == set()
+    assert "the query of loss brings too much" in troubles[0]
+    assert any("is too much to be read; it is left out" in words for words in troubles)
+    assert troubles[-1] == ""

@@ -7,14 +7,14 @@ for in smaller parts. Whatever goes wrong is a word for a condition: a study goe
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from seatrial.adapters.metrics.background import Background
 from seatrial.adapters.metrics.fetching import Fetcher
 from seatrial.adapters.metrics.joining import Timed, join_scrapes
 from seatrial.adapters.metrics.prometheus_api import Found, PrometheusApi, PrometheusError, TooMuch
 from seatrial.adapters.metrics.promql import asks_by_expression, evaluate, raw_samples
-from seatrial.adapters.metrics.reach import Reach, Window, plan_windows
+from seatrial.adapters.metrics.reach import Gaps, Reach, Window, plan_windows
 from seatrial.adapters.metrics.stories import Stories
 from seatrial.api.study import Study, StudySpec
 from seatrial.decide.attempts import Attempt, Phase
@@ -76,6 +76,7 @@ class PrometheusSource:
         self._polling = polling or Polling()
         self._stories = Stories(find_rungs)
         self._reaches: dict[str, Reach] = {}
+        self._gaps = Gaps(self._polling.every_seconds)
         self._attempts: Mapping[str, Attempt] = {}
         self._behind = Background()
         self._due: datetime | None = None
@@ -93,6 +94,7 @@ class PrometheusSource:
         """
         if self._stories.prepare(study, attempts):
             self._reaches.clear()
+            self._gaps = Gaps(self._polling.every_seconds)
             self._due = None
         self._attempts = attempts
         self._list_reaches(study, attempts)
@@ -184,10 +186,14 @@ class PrometheusSource:
     async def _catch_up(self, api: PrometheusApi, study: Study, now: datetime) -> Degraded | None:
         """Ask until all is read or enough was asked; return what the answers lack."""
         trouble = None
-        waiting = list(plan_windows(self._reaches, now.timestamp(), interval=self._polling.scrape_seconds))
+        planned = plan_windows(self._reaches, now.timestamp(), interval=self._polling.scrape_seconds)
+        waiting = [piece for window in planned for piece in self._gaps.split(window)]
         while waiting and self._left > 0:
+            window, readable = waiting.pop(0)
+            if not readable:
+                trouble = self._pass_over(window) or trouble
+                continue
             self._left -= 1
-            window = waiting.pop(0)
             if window.trials and any(self._reaches[n].excluded for n in window.trials if n in self._reaches):
                 continue
             try:
@@ -195,9 +201,13 @@ class PrometheusSource:
             except TooMuch as error:
                 parts = self._halves(study, window)
                 if parts is not None:
-                    waiting[:0] = parts
+                    waiting[:0] = [(part, True) for part in parts]
                 elif asks_by_expression(study):
-                    raise  # no trial is to blame: the expression brings as much whoever it is asked for
+                    # No trial is to blame: the expression brings as much whoever it is asked for. What it brought of the past it
+                    # will bring again, so that the next poll goes on behind it.
+                    if not window.present:
+                        self._gaps.add(window.start, window.end)
+                    raise
                 else:
                     trouble = self._exclude(window, error)
                 continue
@@ -205,6 +215,19 @@ class PrometheusSource:
             if found.warnings:
                 trouble = Degraded(reason="PrometheusAnswerPartial", message=f"{api.url} warns: {found.warnings[0]}")
         return trouble
+
+    def _pass_over(self, window: Window) -> Degraded | None:
+        """Leave out a piece of time that cannot be read; say so if a trial misses it."""
+        missed = False
+        for name in self._reaches if window.trials is None else window.trials:
+            reach = self._reaches.get(name)
+            if reach is not None and window.start <= reach.until < window.end:
+                reach.until, missed = window.end, True
+        if not missed:
+            return None
+        first, last = (datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S") for at in (window.start, window.end))
+        message = f"what the queries bring of {first} to {last} UTC is too much to be read; it is left out"
+        return Degraded(reason="PrometheusAnswerTooLarge", message=message)
 
     def _halves(self, study: Study, window: Window) -> tuple[Window, Window] | None:
         shortest = 4 * self._polling.scrape_seconds

@@ -1,9 +1,9 @@
 """How far Prometheus has been read for each trial, and which windows of time are to be asked next. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-__all__ = ["Reach", "Window", "plan_windows"]
+__all__ = ["Gaps", "Reach", "Window", "plan_windows"]
 
 _SERIES_OF_A_TRIAL = 12
 _SAMPLES_AT_ONCE = 200_000
@@ -69,6 +69,46 @@ class Window:
             Window(trials=self.trials, start=self.start, end=half, present=False),
             Window(trials=self.trials, start=half, end=self.end, present=self.present),
         )
+
+
+class Gaps:
+    """Pieces of time about which a question brings more than can be read, however short it is.
+
+    Args:
+        step: Seconds between two points of the grid on which questions are answered.
+    """
+
+    def __init__(self, step: float) -> None:
+        self._step = step
+        self._pieces: list[tuple[float, float]] = []
+
+    def add(self, start: float, end: float) -> None:
+        """Note all points of the grid from *start* to *end*."""
+        first = start // self._step * self._step
+        last = end // self._step * self._step + self._step
+        pieces: list[tuple[float, float]] = []
+        for begin, until in sorted([*self._pieces, (first, last)]):
+            if pieces and begin <= pieces[-1][1]:
+                pieces[-1] = (pieces[-1][0], max(pieces[-1][1], until))
+            else:
+                pieces.append((begin, until))
+        self._pieces = pieces
+
+    def split(self, window: Window) -> Iterator[tuple[Window, bool]]:
+        """Yield the pieces of a window in order, each with whether it can be read."""
+        at = window.start
+        for begin, until in self._pieces:
+            if until <= at or begin > window.end:
+                continue
+            if at < begin:
+                # One step short: the grid has a point at the beginning of the gap.
+                before = max(at, begin - self._step)
+                yield replace(window, start=at, end=before, present=False), True
+                at = before
+            yield replace(window, start=at, end=min(until, window.end), present=False), False
+            at = until
+        if at <= window.end:
+            yield replace(window, start=at), True
 
 
 def plan_windows(reaches: Mapping[str, Reach], now: float, *, interval: float) -> Iterator[Window]:
