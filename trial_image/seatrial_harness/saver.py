@@ -26,7 +26,7 @@ __all__ = ["Restored", "Saver", "load_state"]
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.ESTALE})
 _READ_AGAIN = 3
 _REHEARSAL_LIMIT_BYTES = 64 << 20
-# Saving may cost half a percent of the training; rungs and the end of the loop are saved besides.
+# All saving may cost half a percent of the training; rungs and the end of the loop are saved even so.
 _PAUSE_PER_COST = 200
 _LONGEST_PAUSE_SECONDS = 60.0
 
@@ -73,7 +73,7 @@ class Saver:
         self._before = before
         self._rehearsed = False
         self._known: Mapping[str, str] = {}
-        self._next_write = 0.0
+        self._began, self._spent_seconds, self._next_write = time.perf_counter(), 0.0, 0.0
         self._pending: tuple[int, int, Mapping[str, object]] | None = None
         self._ended = threading.Event()
         self.quiet = quiet
@@ -109,9 +109,14 @@ class Saver:
             if not self._rehearsed:
                 _rehearse(folder)
                 self._rehearsed = True
-        ended = time.perf_counter()
-        self._next_write = ended + min(_LONGEST_PAUSE_SECONDS, _PAUSE_PER_COST * (ended - began))
+        self._put_off(began, time.perf_counter())
         return self.newest if self.newest is not before else None
+
+    def _put_off(self, began: float, ended: float) -> None:
+        """Set when the next save is due, after one from *began* to *ended*: neither it nor all together may have cost too much."""
+        self._spent_seconds += ended - began
+        affordable = max(ended + _PAUSE_PER_COST * (ended - began), self._began + _PAUSE_PER_COST * self._spent_seconds)
+        self._next_write = min(ended + _LONGEST_PAUSE_SECONDS, affordable)
 
     @contextlib.contextmanager
     def checkpoint(self, step: int, keep: int) -> Iterator[Path]:
