@@ -52,8 +52,7 @@ class _PatientClient(Client):
             except (OSError, HTTPException):
                 self.close()
                 time.sleep(_PAUSE_SECONDS)
-        last = super().request(method, path, body, kind=kind, **query)
-        return _read_again(method, last, _TRIES) if method == "DELETE" else last
+        return _read_again(method, super().request(method, path, body, kind=kind, **query), _TRIES)
 
 
 def _read_again(method: str, answer: Answer, tried: int) -> Answer:
