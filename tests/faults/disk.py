@@ -20,11 +20,14 @@ from functools import cache
 from pathlib import Path
 
 from faults.disk_plans import DISK_CASES, MODES, DiskPlan
-from faults.disk_runner import FREE, REFUSED, RUNS
+from faults.disk_runner import FREE, REFUSED, RUNS, SECOND_SECONDS, TAKEN
 
 __all__ = ["DiskResult", "count_operations", "disk_plans", "run_disk_plan"]
 
-_SECONDS = 300
+_SECONDS = SECOND_SECONDS + 120
+"""Longer than a runner may wait for a second one: who takes too long is named."""
+
+_KILLS = frozenset({"disk-kill", "disk-torn"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,20 +75,17 @@ def count_operations(case: str) -> int:
 def run_disk_plan(plan: DiskPlan) -> DiskResult:
     """Carry out a plan.
 
-    Until a runner has claimed the directory, a second one is the first, and runs the whole study; from then on it is refused in words that
-    name the first. Until the study is stored nothing has begun, and a full disk is a refusal in words; from then on it holds the study up.
+    Until a runner has taken the directory, a second one is the first, and runs the whole study; from then on it is refused in words that
+    name the first as soon as that has said who it is. A full disk holds a study up; only while nothing of it has begun may it be refused.
     """
     wanted, _ = _reference(plan.case)
     with tempfile.TemporaryDirectory(prefix="seatrial-disk-") as name:
-        root = Path(name)
+        root = Path(name).resolve()
         code, text = _finish(_start(root, plan.case, plan))
         stage = (root / "struck").read_text() if (root / "struck").exists() else ""
         kills, wrong = int(code == -signal.SIGKILL), _judge(plan, root, code, text, stage)
-        for _ in range(3):
-            code, text = _finish(_start(root, plan.case, None))
-            # A torn file of a trial is put aside and named; the same command again goes on.
-            if code == 0 or "was put aside" not in text:
-                break
+        # At once: what a file holds by half is never one that counts, so that there is nothing to be put aside and forgotten.
+        code, text = _finish(_start(root, plan.case, None))
         if code != 0:
             wrong.append(f"its successor ended with {code}: {text[-1500:]}")
         else:
@@ -94,18 +94,43 @@ def run_disk_plan(plan: DiskPlan) -> DiskResult:
 
 
 def _judge(plan: DiskPlan, root: Path, code: int, text: str, stage: str) -> list[str]:
-    """Return what was wrong with how the runner took it."""
-    if plan.mode in {"disk-kill", "disk-torn"}:
-        return []
-    if plan.mode == "two-runners" and (root / "second").exists():
-        second = (root / "second").read_text()
-        if stage != FREE and "is in use: process" not in second:
-            return [f"a second runner was not refused: {second[-500:]!r}"]
-        if stage == FREE and "is in use" in second:
-            return [f"a runner that came first was refused: {second[-500:]!r}"]
-    if plan.mode == "disk-full" and stage != RUNS and code == REFUSED and os.strerror(errno.ENOSPC) in text:
-        return []
-    return [f"{plan.mode} ended the runner with {code}: {text[-1500:]}"] if code != 0 else []
+    """Return what was wrong with how the runner took it; *stage* is how far it was when the fault came, empty when none came."""
+    if plan.mode == "disk-full" and stage and code == REFUSED:
+        return _judge_refusal(root, text)
+    wrong = _judge_second(root, stage) if plan.mode == "two-runners" and stage else []
+    if code != (-signal.SIGKILL if stage and plan.mode in _KILLS else 0):
+        wrong.append(f"{plan.mode} ended the runner with {code}: {text[-1500:]}")
+    return wrong
+
+
+def _judge_refusal(root: Path, text: str) -> list[str]:
+    """Return what is wrong with a refusal, for which nothing may have begun: neither by what the runner knew nor by what is there."""
+    study, last = root / "study", "".join(text.strip().splitlines()[-1:])
+    wrong = []
+    if str(study) not in last or os.strerror(errno.ENOSPC) not in last:
+        wrong.append(f"a full disk was refused without saying so: {text[-1500:]}")
+    if (root / "refused").read_text() == RUNS:
+        wrong.append(f"a full disk ended a study that ran: {last}")
+    begun = [
+        path.relative_to(study) for kind in ("trials/*.json*", "open/*", "attempts/*/*") for path in study.glob(kind)
+    ]
+    begun = [path for path in begun if path.suffix != ".tmp"]
+    ran = (root / "ran").read_text().split() if (root / "ran").exists() else []
+    if begun or ran:
+        names = ", ".join([*map(str, sorted(begun)), *(f"{name} ran" for name in ran)])
+        wrong.append(f"a full disk was refused though trials had begun: {names}")
+    return wrong
+
+
+def _judge_second(root: Path, stage: str) -> list[str]:
+    """Return what is wrong with how a second runner was taken."""
+    code, text = (root / "second-code").read_text(), (root / "second").read_text()
+    if stage == FREE:
+        return [] if code == "0" else [f"a second runner that came first ended with {code}: {text[-1500:]!r}"]
+    who = "is in use: another process" if stage == TAKEN else "is in use: process"
+    if code != str(REFUSED) or who not in text:
+        return [f"a second runner was not refused, its exit code is {code}: {text[-1500:]!r}"]
+    return []
 
 
 def _compare(found: list[object], wanted: list[object], root: Path) -> list[str]:

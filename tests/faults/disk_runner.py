@@ -1,18 +1,21 @@
 """A laptop's runner whose disk fails at one operation: ``python -m faults.disk_runner FOLDER STUDY PLAN``.
 
-Operations are counted where Python itself tells of them (audit events), so none is left out and no code knows of it.
+Operations are counted where Python itself tells of them (audit events), and writes, of which it tells nothing, where it makes them: in
+``os`` and in files. So none of this process is left out, and no code knows of it.
 """
 
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 from adapters.local_world import a_local_study
@@ -24,20 +27,24 @@ from seatrial.entry import session
 from seatrial.errors import TransientError, UsageError
 from seatrial.reconcile import Look
 
-__all__ = ["CLAIMED", "FREE", "REFUSED", "RUNS"]
+__all__ = ["CLAIMED", "FREE", "REFUSED", "RUNS", "SECOND_SECONDS", "TAKEN", "Saboteur"]
 
-FREE, CLAIMED, RUNS = "free", "claimed", "runs"
-"""How far it had come: not yet the one of its directory, the one, and with the study stored."""
+FREE, TAKEN, CLAIMED, RUNS = "free", "taken", "claimed", "runs"
+"""How far it had come: not yet the one of its directory; the one, not yet named; named; and with the study stored."""
 
 REFUSED = 2
 """Exit code when it refuses in words."""
 
+SECOND_SECONDS = 240
+"""For a second runner on the same directory, on a busy machine."""
+
 _FULL_OPERATIONS = 6
-_SECONDS = 300
 _CHANGING = frozenset({"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link", "os.symlink"})
+_NEEDS_ROOM = frozenset({"write", "os.rename", "os.truncate", "os.link", "os.symlink"})
+"""Beside making something new. A new name needs it in its folder, and where files are copied when they change, so does cutting them."""
 
 
-class _Saboteur:
+class Saboteur:
     """Counts what changes the study's folder, and strikes."""
 
     def __init__(self, root: Path, plan: DiskPlan | None) -> None:
@@ -48,42 +55,138 @@ class _Saboteur:
         """Take an audit event before what it tells of happens."""
         if self.busy or not (event in _CHANGING or (event == "open" and _writes(arguments))):
             return
-        path = os.fspath(arguments[0]) if isinstance(arguments[0], str | os.PathLike) else ""
-        if not str(path).startswith(self.root):
+        path = _name(arguments[0])
+        # Opening what is there takes no room.
+        makes = event == "os.mkdir" or (event == "open" and _creates(arguments))
+        self.change(event, path, needs_room=event in _NEEDS_ROOM or (makes and not os.path.lexists(path)))
+
+    def change(
+        self, event: str, path: str, *, needs_room: bool = True, tear: Callable[[], object] | None = None
+    ) -> None:
+        """Take an operation before it happens.
+
+        Args:
+            event: What it is.
+            path: What it changes.
+            needs_room: Whether it fails while the disk is full.
+            tear: Does the half of it.
+
+        Raises:
+            OSError: If the disk is full.
+        """
+        if self.busy or not path.startswith(self.root):
             return
         self.count += 1
-        if self.plan is None:
-            return
-        if self.count == self.plan.at:
-            self._strike(str(path), event)
-        if self.plan.mode == "disk-full" and self.plan.at <= self.count < self.plan.at + _FULL_OPERATIONS:
-            # Opening what is there takes no room.
-            makes = event == "os.mkdir" or (event == "open" and _creates(arguments))
-            if makes and not os.path.lexists(path):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        if self.plan is not None and self.count == self.plan.at:
+            self._strike(self.plan, path, event, tear)
+        if needs_room:
+            self.refuse_if_full(path)
 
-    def _strike(self, path: str, event: str) -> None:
+    def refuse_if_full(self, path: str) -> None:
+        """Do nothing, unless the disk is full.
+
+        Raises:
+            OSError: If it is.
+        """
+        plan = self.plan
+        if plan is None or plan.mode != "disk-full" or not path.startswith(self.root):
+            return
+        if plan.at <= self.count < plan.at + _FULL_OPERATIONS:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+    def _strike(self, plan: DiskPlan, path: str, event: str, tear: Callable[[], object] | None) -> None:
         self.busy = True
         root = Path(self.root).parent
         (root / "struck").write_text(self.stage)
-        mode = self.plan.mode if self.plan is not None else ""
-        if mode == "disk-torn" and event == "open":
+        if plan.mode == "disk-torn" and tear is not None:
+            tear()
+        elif plan.mode == "disk-torn" and event == "open":
             # What would be written is there by half: the file exists and is empty, or cut.
             with suppress(OSError):
                 Path(path).write_bytes(b'{"apiVersion": "sea')
-        if mode in {"disk-kill", "disk-torn"}:
+        if plan.mode in {"disk-kill", "disk-torn"}:
             os.kill(os.getpid(), signal.SIGKILL)
-        if mode == "two-runners":
-            with (root / "second").open("wb") as log:
-                subprocess.run(
-                    [sys.executable, "-m", "faults.disk_runner", str(root), self.plan.case if self.plan else "", ""],
-                    stdout=log,
-                    stderr=log,
-                    stdin=subprocess.DEVNULL,
-                    check=False,
-                    timeout=_SECONDS,
-                )
+        if plan.mode == "two-runners":
+            (root / "second-code").write_text(_run_second(root, plan.case))
         self.busy = False
+
+    @contextmanager
+    def watch_writes(self) -> Iterator[None]:
+        """Take every write of this process to the folder before it happens."""
+        write, pwrite, fsync, open_file = os.write, os.pwrite, os.fsync, io.open
+
+        def write_watched(descriptor: int, content: bytes) -> int:
+            half = memoryview(content)[: len(content) // 2]
+            self.change("write", _name(descriptor), tear=lambda: write(descriptor, half))
+            return write(descriptor, content)
+
+        def pwrite_watched(descriptor: int, content: bytes, offset: int) -> int:
+            half = memoryview(content)[: len(content) // 2]
+            self.change("write", _name(descriptor), tear=lambda: pwrite(descriptor, half, offset))
+            return pwrite(descriptor, content, offset)
+
+        def fsync_watched(descriptor: int) -> None:
+            # A thread syncs when it likes: as an operation with a number it would come at another one in each run.
+            self.refuse_if_full(_name(descriptor))
+            fsync(descriptor)
+
+        def open_watched(file: Any, mode: str = "r", buffering: int = -1, *rest: Any, **named: Any) -> Any:
+            path = _name(file)
+            if not path.startswith(self.root) or not set(mode) & set("wax+"):
+                return open_file(file, mode, buffering, *rest, **named)
+            raw = _WatchedFile(self, path, mode.replace("b", "").replace("t", ""))
+            buffered = io.BufferedRandom(raw) if "+" in mode else io.BufferedWriter(raw)
+            return buffered if "b" in mode else io.TextIOWrapper(buffered, *rest, **named)
+
+        watched = {"write": write_watched, "pwrite": pwrite_watched, "fsync": fsync_watched}
+        with ExitStack() as stack:
+            for name, function in watched.items():
+                stack.enter_context(patch.object(os, name, function))
+            stack.enter_context(patch.object(io, "open", open_watched))
+            yield
+
+
+class _WatchedFile(io.FileIO):
+    """A file that tells of its writes: those of Python's own make no call that could be replaced."""
+
+    def __init__(self, saboteur: Saboteur, path: str, mode: str) -> None:
+        super().__init__(path, mode)
+        self._saboteur, self._path = saboteur, path
+
+    def write(self, content: Any) -> int:
+        half = memoryview(content)[: len(content) // 2]
+        self._saboteur.change("write", self._path, tear=lambda: super(_WatchedFile, self).write(half))
+        return super().write(content)
+
+    def truncate(self, size: int | None = None) -> int:
+        self._saboteur.change("os.truncate", self._path)
+        return super().truncate(size)
+
+
+def _run_second(root: Path, case: str) -> str:
+    """Let another runner have the directory; return its exit code in words."""
+    with (root / "second").open("wb") as log:
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "faults.disk_runner", str(root), case, ""],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                check=False,
+                timeout=SECOND_SECONDS,
+            )
+        except subprocess.TimeoutExpired:
+            return f"none within {SECOND_SECONDS} s"
+    return str(done.returncode)
+
+
+def _name(file: object) -> str:
+    """Return the path of a file, of a descriptor too; empty when it has none."""
+    if isinstance(file, int):
+        with suppress(OSError):
+            return str(Path(f"/proc/self/fd/{file}").readlink())
+        return ""
+    return str(os.fspath(file)) if isinstance(file, str | os.PathLike) else ""
 
 
 def _writes(arguments: tuple[object, ...]) -> bool:
@@ -110,8 +213,13 @@ class _Quiet:
         sys.stdout.write(f"{text}\n")
 
 
-def _run(root: Path, case: str, saboteur: _Saboteur) -> None:
-    claim, begin = Claim.__enter__, session._Session.run
+def _run(root: Path, case: str, saboteur: Saboteur) -> None:
+    take, claim, begin = Claim._take, Claim.__enter__, session._Session.run
+
+    def taken(self: Claim) -> int:
+        descriptor = take(self)
+        saboteur.stage = TAKEN
+        return descriptor
 
     def enter(self: Claim) -> Claim:
         claimed = claim(self)
@@ -124,20 +232,26 @@ def _run(root: Path, case: str, saboteur: _Saboteur) -> None:
 
     command, spec = DISK_CASES[case]
     study = a_local_study(*command, **spec)
-    with patch.object(Claim, "__enter__", enter), patch.object(session._Session, "run", run):
+    with (
+        patch.object(Claim, "_take", taken),
+        patch.object(Claim, "__enter__", enter),
+        patch.object(session._Session, "run", run),
+        saboteur.watch_writes(),
+    ):
         session.run_study(study, session.RunOptions(directory=root / "study", workdir=root), _Quiet())
 
 
 def _main(root: Path, case: str, text: str) -> None:
-    saboteur = _Saboteur(root, DiskPlan.read(text) if text else None)
+    saboteur = Saboteur(root, DiskPlan.read(text) if text else None)
     sys.addaudithook(saboteur.hear)
     try:
         _run(root, case, saboteur)
     except (UsageError, TransientError) as error:
         sys.stdout.write(f"{error}\n")
+        (root / "refused").write_text(saboteur.stage)
         raise SystemExit(REFUSED) from error
     (root / "operations").write_text(str(saboteur.count))
 
 
 if __name__ == "__main__":
-    _main(Path(sys.argv[1]), *sys.argv[2:4])
+    _main(Path(sys.argv[1]).resolve(), *sys.argv[2:4])
