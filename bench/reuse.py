@@ -32,10 +32,12 @@ from seatrial.adapters.local.store import DirectoryStore
 from seatrial.adapters.metrics.local import LocalMetricSource
 from seatrial.api.study import Study
 from seatrial.api.trial import Trial
+from seatrial.pace import Pace
 from seatrial.ports import StudyKey
 from seatrial.reconcile import Reconciler
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+BREATH_SECONDS = 0.005
 FIRST_STEP = re.compile(r"first step at ([0-9.]+)")
 
 # The example as it is; only the moment of the first step is told.
@@ -112,14 +114,23 @@ async def run_study(root: Path, study: Study) -> TimedStore:
     store = TimedStore(directory)
     key = store.put_study(study)
     runner = LocalRunner(directory, root)
-    reconciler = Reconciler(key, store=store, runner=runner, metrics=LocalMetricSource(directory), clock=SystemClock())
+    # As `seatrial run` goes about it, but for the store.
+    reconciler = Reconciler(
+        key,
+        store=store,
+        runner=runner,
+        metrics=LocalMetricSource(directory),
+        clock=SystemClock(),
+        keeper=runner,
+        pace=Pace(),
+    )
     while True:
         look = await reconciler.run()
         assert look is not None
         if look.plan.state.reason.terminal and not look.moved:
             break
-        if not look.moved:
-            await runner.wait(1)
+        longest = BREATH_SECONDS if look.moved else 1.0
+        await runner.wait(min(look.plan.wake_after_seconds or longest, longest))
     await runner.close()
     store.close()
     ended = {trial.status.conditions[-1].reason for trial in await store.read_trials(key)}

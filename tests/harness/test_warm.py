@@ -1,5 +1,6 @@
 """A fork of a process with everything imported runs a program as the interpreter would have, and nothing stays of it for the next one."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from seatrial_harness.imports import Wanted, find_imports, list_imported, load_modules
@@ -441,6 +443,72 @@ def test_orders_that_were_sent_before_the_runner_died_are_carried_out_once(make:
     assert worker.code(attempt) == 0
     assert worker.process.wait(_LONGEST_SECONDS) == 0
     assert (worker.folder / "ran").read_text() == "x"
+
+
+def waiting(worker: AWorker) -> list[psutil.Process]:
+    """Return the leader that waits for an order, and its child."""
+    return psutil.Process(worker.process.pid).children(recursive=True)
+
+
+def test_a_leader_and_its_child_wait_for_an_order_and_end_with_the_worker(make: Callable[..., AWorker]) -> None:
+    worker = make(script="print('x')")
+    worker.hear("ready")
+    until(lambda: len(waiting(worker)) == 2)
+    found = waiting(worker)
+
+    worker.process.kill()
+    worker.process.wait()
+
+    until(lambda: not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in found))
+
+
+def test_those_that_wait_take_the_next_order(make: Callable[..., AWorker]) -> None:
+    worker = make(script="import os; print(os.getppid(), os.getpid())")
+    worker.hear("ready")
+    until(lambda: len(waiting(worker)) == 2)
+    leader, child = (process.pid for process in waiting(worker))
+
+    _, printed = worker.run("a")
+
+    assert printed == f"{leader} {child}\n"
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["leader", "child"])
+def test_one_that_was_killed_while_it_waited_never_runs_a_program_twice(
+    make: Callable[..., AWorker], which: int
+) -> None:
+    worker = make(script="open('ran', 'a').write('x')")
+    worker.hear("ready")
+    until(lambda: len(waiting(worker)) == 2)
+    killed = waiting(worker)[which]
+    killed.kill()
+    until(lambda: not killed.is_running() or killed.status() == psutil.STATUS_ZOMBIE)
+
+    attempt = worker.order("a")
+    leader = worker.hear("started")["started"]
+    assert worker.hear("ended")["ended"] == leader
+
+    if which == 0:
+        assert worker.code(attempt) == 0
+        assert (worker.folder / "ran").read_text() == "x"
+    else:
+        # Its leader finds out when the program should begin: nobody notes an exit code, and the attempt is tried anew.
+        assert not (attempt / "exit").exists()
+        assert "cannot be started" in (attempt / "output.log").read_text()
+        assert not (worker.folder / "ran").exists()
+    assert worker.run("b")[0] == 0
+
+
+def test_an_end_is_told_although_the_program_left_others_behind(make: Callable[..., AWorker]) -> None:
+    worker = make(script="import os, time\nif os.fork() == 0: os.setsid(); time.sleep(1000)\nprint('x', flush=True)")
+    worker.order("a")
+    leader = worker.hear("started")["started"]
+
+    assert worker.hear("ended")["ended"] == leader
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.pid != os.getpid() and process.cwd() == str(worker.folder) and process.pid != worker.process.pid:
+                process.kill()
 
 
 def test_the_lock_of_an_attempt_is_its_own(make: Callable[..., AWorker]) -> None:

@@ -5,6 +5,9 @@ processes. Its leader makes a session of its own, notes its process id, waits an
 this process and the runner. Its child runs the program, as if ``python train.py`` had been called, and tells at its end what it
 has imported besides, so that the next one need not: torch imports more by its first optimizer than by its name.
 
+Both are forked before anybody asks for them, while trials train: copying the page tables of libraries takes longer than all else of
+a start. Two that get no order end with this process, and are made anew when it has imported more.
+
 Must not run anything of the program itself: neither its script nor the modules beside it.
 """
 
@@ -17,60 +20,19 @@ import signal
 import socket
 import sys
 import threading
-import warnings
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NoReturn
 
 from seatrial_harness.imports import Wanted, find_imports, list_imported, load_modules
+from seatrial_harness.leader import DESCRIPTORS, Order, close, fork, lead, outlive
 from seatrial_harness.program import end_process, run_program, start_folder
 
-__all__ = ["Child", "Order", "Worker", "main"]
+__all__ = ["Child", "Worker", "main"]
 
-# Their groups get these; the leader outlives them to note how its child ended.
-_OUTLIVED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-_DESCRIPTORS = 3
 # Opened by CUDA and ROCm when a process begins to use a GPU; a fork of it cannot use one any more.
 _GPU_DEVICES = frozenset({"/dev/nvidia-uvm", "/dev/kfd"})
-_NOT_STARTED = 126
-_TERMINATED = 128 + signal.SIGTERM
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """One attempt to start.
-
-    Attributes:
-        attempt: Folder of the attempt's files.
-        program: ``train.py --epochs 3``, ``-m package.train`` or ``-c text``.
-        environment: All of it.
-        folder: Working directory.
-    """
-
-    attempt: Path
-    program: tuple[str, ...]
-    environment: Mapping[str, str]
-    folder: str
-
-    @staticmethod
-    def read(descriptor: int) -> "Order":
-        """Read an order from a file.
-
-        Raises:
-            ValueError: If it is none.
-            KeyError: If a member is missing.
-        """
-        with os.fdopen(os.dup(descriptor), "rb") as file:
-            file.seek(0)
-            document = json.load(file)
-        return Order(
-            attempt=Path(document["attempt"]),
-            program=tuple(document["program"]),
-            environment=dict(document["environment"]),
-            folder=document["folder"],
-        )
+_SPARE_AFTER_SECONDS = 0.02
 
 
 def main() -> None:
@@ -135,8 +97,28 @@ class Child:
     tells: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spare:
+    """A leader and its child that wait for an order.
+
+    Attributes:
+        leader: Process id.
+        orders: Where it takes its order.
+        told: Descriptor of the pipe by which its child tells.
+    """
+
+    leader: int
+    orders: socket.socket
+    told: int
+
+    def close(self) -> None:
+        """Let go of it: without an order it ends."""
+        self.orders.close()
+        os.close(self.told)
+
+
 class Worker:
-    """Forks an attempt for each order.
+    """Has an attempt forked for each order.
 
     Args:
         channel: To the runner.
@@ -145,17 +127,21 @@ class Worker:
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
         self._woken, self._wakes = socket.socketpair()
-        # What each running attempt tells, by the end of the pipe that is read.
+        self._spare: Spare | None = None
+        # What each attempt tells, by the end of the pipe that is read, and the leaders of those that have not ended.
         self._told: dict[int, bytes] = {}
+        self._leaders: dict[int, int] = {}
 
     def serve(self) -> Child | None:
         """Return in each child that is to run a program, and with None when the runner is gone or this process is unfit."""
         for end in (self._woken, self._wakes):
             end.setblocking(False)
         signal.set_wakeup_fd(self._wakes.fileno(), warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, _outlive)
+        signal.signal(signal.SIGCHLD, outlive)
         while True:
-            ready, _, _ = select.select([self._channel.fileno(), self._woken.fileno(), *self._told], [], [])
+            # Whoever was just started should have the processor first.
+            patience = None if self._spare else _SPARE_AFTER_SECONDS
+            ready, _, _ = select.select([self._channel.fileno(), self._woken.fileno(), *self._told], [], [], patience)
             if self._woken.fileno() in ready:
                 with contextlib.suppress(BlockingIOError):
                     self._woken.recv(4096)
@@ -164,40 +150,99 @@ class Worker:
                 return None
             if self._channel.fileno() in ready:
                 try:
-                    content, descriptors, _, _ = socket.recv_fds(self._channel, 1, _DESCRIPTORS)
+                    content, descriptors, _, _ = socket.recv_fds(self._channel, 1, DESCRIPTORS)
                 except ConnectionError:
                     return None
                 if not content:
                     return None
-                tells = self._start(descriptors)
-                if tells is not None:
-                    return Child(order=_lead(descriptors), tells=tells)
+                child = self._start(descriptors)
+            elif not ready:
+                child = self._prepare()
+            else:
+                child = None
+            if child is not None:
+                return child
 
-    def _start(self, descriptors: Sequence[int]) -> int | None:
-        """Fork a leader; return the end of its pipe in it, None in this process."""
+    def _start(self, descriptors: Sequence[int]) -> Child | None:
+        """Give an order to a leader; return only in the child of one that had to be made for it."""
+        leader, why = None, "the process that was to lead it has ended"
         try:
-            told, tells = os.pipe()
-            leader = _fork()
+            leader = self._hand_over(descriptors)
+            if leader is None:
+                child = self._fork_spare(descriptors)
+                if child is not None:
+                    return child
+                leader = self._hand_over(descriptors)
         except OSError as error:
-            _close(descriptors)
-            _say(self._channel, {"failed": str(error)})
+            why = str(error)
+        # Closed before the leader can be known to have ended: whoever holds the lock then belongs to the attempt.
+        close(descriptors)
+        _say(self._channel, {"failed": why} if leader is None else {"started": leader})
+        return None
+
+    def _hand_over(self, descriptors: Sequence[int]) -> int | None:
+        """Give an order to the leader that waits; return its process id, None when there is none that takes it."""
+        spare, self._spare = self._spare, None
+        if spare is None:
             return None
+        try:
+            socket.send_fds(spare.orders, [b"!"], descriptors)
+        except OSError:
+            spare.close()
+            return None
+        spare.orders.close()
+        self._told[spare.told] = b""
+        self._leaders[spare.told] = spare.leader
+        return spare.leader
+
+    def _prepare(self) -> Child | None:
+        """Have a leader ready for the next order; return only in its child, once it has got one."""
+        try:
+            return self._fork_spare()
+        except OSError:
+            # Whoever is ordered next hears why.
+            return None
+
+    def _fork_spare(self, foreign: Sequence[int] = ()) -> Child | None:
+        """Fork a leader; return only in its child, once there is an order for it.
+
+        Args:
+            foreign: Descriptors that are open here and not to be so there.
+
+        Raises:
+            OSError: If there is no room for it.
+        """
+        told, tells = os.pipe()
+        ours, theirs = socket.socketpair()
+        try:
+            leader = fork()
+        except OSError:
+            close([told, tells])
+            ours.close()
+            theirs.close()
+            raise
         if leader == 0:
             signal.set_wakeup_fd(-1)
-            for end in (self._channel, self._woken, self._wakes):
+            for end in (self._channel, self._woken, self._wakes, ours):
                 end.close()
-            _close([told, *self._told])
-            return tells
-        self._told[told] = b""
-        # Closed before the leader can be known to have ended: whoever holds the lock then belongs to the attempt.
-        _close([*descriptors, tells])
-        _say(self._channel, {"started": leader})
+            close([told, *self._told, *foreign])
+            return Child(order=lead(theirs, tells), tells=tells)
+        theirs.close()
+        os.close(tells)
+        self._spare = Spare(leader=leader, orders=ours, told=told)
         return None
 
     def _tell_ends(self) -> None:
+        """Tell of leaders that have ended, though others may still hold their pipes."""
         with contextlib.suppress(ChildProcessError):
             while (pid := os.waitpid(-1, os.WNOHANG)[0]) != 0:
-                _say(self._channel, {"ended": pid})
+                for told in [told for told, leader in self._leaders.items() if leader == pid]:
+                    self._tell_end(told)
+
+    def _tell_end(self, told: int) -> None:
+        leader = self._leaders.pop(told, None)
+        if leader is not None:
+            _say(self._channel, {"ended": leader})
 
     def _learn(self, ready: Sequence[int]) -> bool:
         """Import what attempts that have ended had imported; return whether this process can still be forked."""
@@ -206,72 +251,15 @@ class Worker:
             content = os.read(descriptor, 1 << 16)
             self._told[descriptor] += content
             if not content:
+                self._tell_end(descriptor)
                 os.close(descriptor)
                 names = self._told.pop(descriptor).decode().split()
                 new = [Wanted(module=name) for name in names if name not in sys.modules]
+                if new and self._spare is not None:
+                    self._spare.close()
+                    self._spare = None
                 fit = fit and (not new or _load(self._channel, new))
         return fit
-
-
-def _lead(descriptors: Sequence[int]) -> Order:
-    """Be the leader of an attempt and never return; in its child, return what is to be run."""
-    try:
-        order_file, lock, output = descriptors
-        for number in _OUTLIVED:
-            signal.signal(number, _outlive)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        os.setsid()
-        for stream in (1, 2):
-            os.dup2(output, stream)
-        os.close(output)
-        order = Order.read(order_file)
-        os.close(order_file)
-        # Whatever comes from here on reaches the child: by its group, or passed on.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _OUTLIVED)
-        (order.attempt / "pid").write_bytes(b"%d\n" % os.getpid())
-        if (order.attempt / "stop").exists():
-            _end(order, _TERMINATED)
-        child = _fork()
-    except (OSError, ValueError, KeyError) as error:
-        os.write(2, f"seatrial: cannot be started: {error}\n".encode())
-        os._exit(_NOT_STARTED)
-    if child != 0:
-        _wait(order, child)
-    os.set_inheritable(lock, True)
-    for number in _OUTLIVED:
-        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _OUTLIVED)
-    return order
-
-
-def _wait(order: Order, child: int) -> NoReturn:
-    for number in signal.sigpending() & {*_OUTLIVED}:
-        # It may have come before the fork; one that the child has got as well ends it all the same.
-        os.kill(child, number)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _OUTLIVED)
-    _, status = os.waitpid(child, 0)
-    code = os.waitstatus_to_exitcode(status)
-    _end(order, 128 - code if code < 0 else code)
-
-
-def _end(order: Order, code: int) -> NoReturn:
-    # No room on the disk: the runner then sees that it is gone, and not how.
-    with contextlib.suppress(OSError):
-        (order.attempt / "exit").write_bytes(b"%d\n" % code)
-    os._exit(0)
-
-
-def _outlive(_number: int, _frame: object) -> None:
-    """Do nothing: a handler, unlike an ignored signal, is not inherited by what the child executes."""
-
-
-def _fork() -> int:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    with warnings.catch_warnings():
-        # Of threads that libraries made for themselves: those of BLAS know how to be forked.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return os.fork()
 
 
 def _unfit() -> str:
@@ -291,12 +279,6 @@ def _say(channel: socket.socket, message: Mapping[str, object]) -> None:
     # A runner that is gone is seen at the next look for orders.
     with contextlib.suppress(OSError):
         channel.sendall(json.dumps(message).encode() + b"\n")
-
-
-def _close(descriptors: Sequence[int]) -> None:
-    for descriptor in descriptors:
-        with contextlib.suppress(OSError):
-            os.close(descriptor)
 
 
 def _redirect(source: int, target: int) -> None:

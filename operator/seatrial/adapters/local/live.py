@@ -67,6 +67,7 @@ class LiveAttempt:
         process: The leader, where this runner started it and its warden lives.
         deadline: When it is killed (unix time), once it was told to stop.
         awaited: Whether it is to be started by the process that is kept ready, which has not said that it did.
+        minded: Whether somebody tells when its leader ends: it need not be looked for.
         adopted: Whether an earlier runner left it.
         never_began: Whether, adopted when somebody was about to start it, it turned out that nobody did: it is to be forgotten.
     """
@@ -77,6 +78,7 @@ class LiveAttempt:
     process: Child | None = None
     deadline: float | None = None
     awaited: bool = False
+    minded: bool = False
     adopted: bool = False
     never_began: bool = False
     _killed: bool = False
@@ -230,6 +232,8 @@ class LiveAttempt:
             return False
         if records.read_exit(self.files) is not None:
             return True
+        if self.minded:
+            return False
         # Read once: between its fork and its first line it has no id, and a moment later it has one.
         pid, noted_at = records.read_pid(self.files), _written_at(self.files.pid)
         if pid is None:

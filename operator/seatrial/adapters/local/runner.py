@@ -310,10 +310,14 @@ class LocalRunner:
 
     def on_warm_start(self, files: AttemptFiles) -> None:
         """Take note that an attempt that was handed over runs."""
-        self._find_live(files)[1].awaited = False
+        live = self._find_live(files)[1]
+        live.awaited, live.minded = False, True
 
-    def on_warm_end(self) -> None:
-        """Take note that an attempt that was handed over has ended."""
+    def on_warm_end(self, files: AttemptFiles) -> None:
+        """Take note that an attempt that was handed over has ended, or has to be looked after from here on."""
+        for live in self._live.values():
+            if live.files == files:
+                live.minded = False
         self._news.set()
 
     def on_refusal(self, files: AttemptFiles, command: Command, why: str) -> None:

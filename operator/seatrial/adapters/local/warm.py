@@ -42,8 +42,8 @@ class WarmListener(Protocol):
     def on_warm_start(self, files: AttemptFiles) -> None:
         """It runs, or has run."""
 
-    def on_warm_end(self) -> None:
-        """One that ran has ended."""
+    def on_warm_end(self, files: AttemptFiles) -> None:
+        """It has ended, or nobody will tell of its end."""
 
     def on_refusal(self, files: AttemptFiles, command: Command, why: str) -> None:
         """It must be started cold, unless it was started after all when the process died."""
@@ -90,6 +90,7 @@ class WarmStarter:
         self._worker: _Worker | None = None
         self._waiting: deque[_Start] = deque()
         self._asked: _Start | None = None
+        self._running: dict[int, AttemptFiles] = {}
         self._alarm: asyncio.TimerHandle | None = None
         self._deaths = 0
         self._broken = ""
@@ -199,7 +200,9 @@ class WarmStarter:
 
     def _hear(self, worker: _Worker, answer: Mapping[str, object]) -> None:
         if "ended" in answer:
-            self._listener.on_warm_end()
+            files = self._running.pop(_read_leader(answer["ended"]), None)
+            if files is not None:
+                self._listener.on_warm_end(files)
             return
         self._silence_alarm()
         if "unfit" in answer:
@@ -211,6 +214,7 @@ class WarmStarter:
             start, self._asked = self._asked, None
             if "started" in answer:
                 self._reached("warm start told")
+                self._running[_read_leader(answer["started"])] = start.files
                 self._listener.on_warm_start(start.files)
             else:
                 self._listener.on_refusal(start.files, start.command, str(answer.get("failed")))
@@ -241,6 +245,9 @@ class WarmStarter:
         worker.channel.close()
         worker.process.kill()
         worker.process.wait()
+        running, self._running = self._running, {}
+        for files in running.values():
+            self._listener.on_warm_end(files)
 
     def _set_alarm(self) -> None:
         self._silence_alarm()
@@ -251,6 +258,10 @@ class WarmStarter:
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
+
+
+def _read_leader(told: object) -> int:
+    return told if isinstance(told, int) else 0
 
 
 def _order(channel: socket.socket, start: _Start) -> None:
