@@ -54,6 +54,12 @@ def make(tmp_path: Path):
         world.clean()
 
 
+@pytest.fixture(params=[5.0, -0.5], ids=["as old as the attempt", "older than the attempt"])
+def age(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forks that have waited for their attempt for a while: more than is put up with where nothing but age tells whose they are."""
+    monkeypatch.setattr(group, "_SLACK_SECONDS", request.param)
+
+
 def run_doomed(root: Path, point: str, *command: str) -> int:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "REUSE": "1"}
     arguments = [sys.executable, doomed_runner.__file__, str(root), point, *command]
@@ -116,6 +122,7 @@ async def test_gpus_are_each_attempts_own(make):
     assert (seen["s-2"].phase, seen["s-2"].reason) == (Phase.WAITING, "Insufficient")
 
 
+@pytest.mark.usefixtures("age")
 async def test_the_memory_of_what_was_imported_is_not_counted_twice(make):
     program = "import time; block = b'x' * (60 << 20); open('big', 'w').write('1'); time.sleep(1000)"
     world = make("python", "-c", program, container={"resources": {"limits": {"memory": "120Mi"}}})
@@ -131,9 +138,11 @@ async def test_the_memory_of_what_was_imported_is_not_counted_twice(make):
 def warm_group(live) -> int:
     from seatrial.adapters.local.group import measure_group
 
-    return measure_group(records.read_pid(live.files), live.record.started_at, without_leader=live.record.warm)
+    leader, lock = records.read_pid(live.files), live.files.lock
+    return measure_group(leader, live.record.started_at, lock, without_leader=live.record.warm)
 
 
+@pytest.mark.usefixtures("age")
 async def test_an_attempt_above_its_memory_limit_is_ended(make):
     program = "import time; block = b'x' * (200 << 20); time.sleep(1000)"
     world = make("python", "-c", program, container={"resources": {"limits": {"memory": "100Mi"}}})
@@ -143,6 +152,7 @@ async def test_an_attempt_above_its_memory_limit_is_ended(make):
     assert (ended.exit_code, ended.reason) == (137, "OOMKilled")
 
 
+@pytest.mark.usefixtures("age")
 async def test_a_process_that_left_the_group_is_ended_too(make):
     program = "import os, time\nif os.fork() == 0:\n    os.setsid(); open('stray', 'w').write(f'{os.getpid()}\\n'); time.sleep(1000)\nwhile not os.path.exists('stray'): time.sleep(0.01)"
     world = make("python", "-c", program)
@@ -458,6 +468,7 @@ async def test_a_child_that_is_killed_is_told_by_its_leader(make):
     assert (ended.phase, ended.exit_code, ended.reason) == (Phase.EXITED, 137, "SIGKILL")
 
 
+@pytest.mark.usefixtures("age")
 async def test_a_leader_that_is_killed_takes_its_child_along_and_is_lost(make):
     world = make("python", "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(1000)")
     await world.start()
@@ -472,6 +483,20 @@ async def test_a_leader_that_is_killed_takes_its_child_along_and_is_lost(make):
     # Gone, or only waiting to be reaped by whoever inherited it.
     status = Path(f"/proc/{child}/stat")
     assert not status.exists() or status.read_text().rsplit(")", 1)[1].split()[0] == "Z"
+
+
+async def test_an_end_is_found_although_the_process_that_would_tell_hangs(make):
+    world = make("python", "-c", "import time; print('here', flush=True); time.sleep(1000)")
+    await world.start()
+    await until_file(world.files().output, "\n")
+    worker = world.runner._starter._worker.process
+    worker.send_signal(signal.SIGSTOP)
+    try:
+        world.runner.hurry()
+
+        assert (await until_ended(world, "s-0"))["s-0"].exit_code == 137
+    finally:
+        worker.send_signal(signal.SIGCONT)
 
 
 # ---- stopping ----------------------------------------------------------------------------------------------------------
@@ -494,6 +519,7 @@ async def _trial(index: int):
     return a_record(index)
 
 
+@pytest.mark.usefixtures("age")
 async def test_a_stop_reaches_a_program_that_writes_its_farewell(make):
     world = make(*STOPPABLE)
     await world.start()
@@ -504,6 +530,7 @@ async def test_a_stop_reaches_a_program_that_writes_its_farewell(make):
     assert (await until_ended(world, "s-0"))["s-0"].exit_code == 6
 
 
+@pytest.mark.usefixtures("age")
 async def test_a_hurried_end_reaches_forks_and_those_that_wait(make):
     world = make("python", "-c", "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(1000)", grace=1000)
     await world.start(0)

@@ -7,6 +7,7 @@ and notes the exit code, so that the attempt outlives whoever forked it. What is
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import sys
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-__all__ = ["DESCRIPTORS", "Order", "close", "fork", "lead", "outlive"]
+__all__ = ["DESCRIPTORS", "Order", "cannot_start", "close", "fork", "lead", "outlive"]
 
 DESCRIPTORS = 3
 """Of an order: its text, the attempt's lock, its output."""
@@ -68,6 +69,9 @@ def lead(orders: socket.socket, tells: int) -> Order:
     Args:
         orders: Where the order comes from.
         tells: Descriptor of the pipe whose last end that is closed means that the attempt has ended.
+
+    Raises:
+        OSError: If there is no room for the child.
     """
     for number in _OUTLIVED:
         signal.signal(number, outlive)
@@ -76,19 +80,19 @@ def lead(orders: socket.socket, tells: int) -> Order:
     # Whatever comes from here on reaches the child: by its group, or passed on.
     signal.pthread_sigmask(signal.SIG_BLOCK, _OUTLIVED)
     ours, theirs = socket.socketpair()
-    try:
-        child, why = fork(), ""
-    except OSError as error:
-        child, why = -1, str(error)
+    child = fork()
     if child != 0:
         theirs.close()
-        _pass_on(_await_order(orders), ours, child, tells, why)
+        # A child that is gone before there is an order makes room for two others.
+        if ours in select.select([orders, ours], [], [])[0]:
+            os._exit(_NOT_STARTED)
+        _pass_on(_await_order(orders), ours, child, tells)
     for end in (orders, ours):
         end.close()
     return _follow(theirs)
 
 
-def _pass_on(descriptors: Sequence[int], follower: socket.socket, child: int, tells: int, why: str) -> NoReturn:
+def _pass_on(descriptors: Sequence[int], follower: socket.socket, child: int, tells: int) -> NoReturn:
     """Note that an attempt begins, let the child of its leader run it, and wait for its end.
 
     Args:
@@ -96,7 +100,6 @@ def _pass_on(descriptors: Sequence[int], follower: socket.socket, child: int, te
         follower: To the child.
         child: Its process id.
         tells: As for :func:`lead`.
-        why: Why there is none; empty when there is.
     """
     order_file, lock, output = descriptors
     try:
@@ -104,13 +107,9 @@ def _pass_on(descriptors: Sequence[int], follower: socket.socket, child: int, te
         (order.attempt / "pid").write_bytes(b"%d\n" % os.getpid())
         if (order.attempt / "stop").exists():
             _end(order, _TERMINATED, [lock, tells])
-        if not why:
-            socket.send_fds(follower, [b"!"], descriptors)
+        socket.send_fds(follower, [b"!"], descriptors)
     except (OSError, ValueError, KeyError) as error:
-        why = str(error)
-    if why:
-        os.write(2, f"seatrial: cannot be started: {why}\n".encode())
-        os._exit(_NOT_STARTED)
+        cannot_start(error)
     close([order_file, output])
     _wait(order, child, [lock, tells])
 
@@ -146,6 +145,13 @@ def _take(descriptors: Sequence[int]) -> Order:
     for stream in (1, 2):
         os.dup2(output, stream)
     return Order.read(order_file)
+
+
+def cannot_start(error: BaseException) -> NoReturn:
+    """End this process, which was to lead or run an attempt, and say why."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"seatrial: cannot be started: {error}\n".encode())
+    os._exit(_NOT_STARTED)
 
 
 def _wait(order: Order, child: int, held: Sequence[int]) -> NoReturn:

@@ -25,7 +25,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from seatrial_harness.imports import Wanted, find_imports, list_imported, load_modules
-from seatrial_harness.leader import DESCRIPTORS, Order, close, fork, lead, outlive
+from seatrial_harness.leader import DESCRIPTORS, Order, cannot_start, close, fork, lead, outlive
 from seatrial_harness.program import end_process, run_program, start_folder
 
 __all__ = ["Child", "Worker", "main"]
@@ -33,6 +33,7 @@ __all__ = ["Child", "Worker", "main"]
 # Opened by CUDA and ROCm when a process begins to use a GPU; a fork of it cannot use one any more.
 _GPU_DEVICES = frozenset({"/dev/nvidia-uvm", "/dev/kfd"})
 _SPARE_AFTER_SECONDS = 0.02
+_SPARE_AGAIN_SECONDS = 1.0
 
 
 def main() -> None:
@@ -128,6 +129,7 @@ class Worker:
         self._channel = channel
         self._woken, self._wakes = socket.socketpair()
         self._spare: Spare | None = None
+        self._pause_seconds = _SPARE_AFTER_SECONDS
         # What each attempt tells, by the end of the pipe that is read, and the leaders of those that have not ended.
         self._told: dict[int, bytes] = {}
         self._leaders: dict[int, int] = {}
@@ -140,7 +142,7 @@ class Worker:
         signal.signal(signal.SIGCHLD, outlive)
         while True:
             # Whoever was just started should have the processor first.
-            patience = None if self._spare else _SPARE_AFTER_SECONDS
+            patience = None if self._spare else self._pause_seconds
             ready, _, _ = select.select([self._channel.fileno(), self._woken.fileno(), *self._told], [], [], patience)
             if self._woken.fileno() in ready:
                 with contextlib.suppress(BlockingIOError):
@@ -198,9 +200,11 @@ class Worker:
     def _prepare(self) -> Child | None:
         """Have a leader ready for the next order; return only in its child, once it has got one."""
         try:
+            self._pause_seconds = _SPARE_AFTER_SECONDS
             return self._fork_spare()
         except OSError:
             # Whoever is ordered next hears why.
+            self._pause_seconds = _SPARE_AGAIN_SECONDS
             return None
 
     def _fork_spare(self, foreign: Sequence[int] = ()) -> Child | None:
@@ -226,7 +230,10 @@ class Worker:
             for end in (self._channel, self._woken, self._wakes, ours):
                 end.close()
             close([told, *self._told, *foreign])
-            return Child(order=lead(theirs, tells), tells=tells)
+            try:
+                return Child(order=lead(theirs, tells), tells=tells)
+            except BaseException as error:  # noqa: BLE001 - whatever it is, this is no worker
+                cannot_start(error)
         theirs.close()
         os.close(tells)
         self._spare = Spare(leader=leader, orders=ours, told=told)

@@ -1,7 +1,8 @@
 """The processes of one attempt that another runner started: found, measured and ended together.
 
 A process id may be somebody else's by the time it is used. An id is trusted while the leader's environment names the attempt's own
-files, or it is as old as the note of its id, or it holds the attempt's lock; group members must be no older than the attempt.
+files, or it is as old as the note of its id, or it holds the attempt's lock; group members must be no older than the attempt, or hold
+its lock: forks of a warm process were made before anybody knew for which attempt.
 """
 
 import contextlib
@@ -43,23 +44,24 @@ def has_leader(leader: int, termination: Path, noted_at: datetime | None, lock: 
         return False
 
 
-def signal_orphans(leader: int | None, started_at: datetime, number: signal.Signals) -> None:
+def signal_orphans(leader: int | None, started_at: datetime, number: signal.Signals, lock: Path) -> None:
     """Signal each process of a group whose leader is not our child."""
-    for process in _members(leader, started_at):
+    for process in _members(leader, started_at, lock):
         with contextlib.suppress(psutil.Error):
             process.send_signal(number)
 
 
-def measure_group(leader: int | None, started_at: datetime, *, without_leader: bool = False) -> int:
+def measure_group(leader: int | None, started_at: datetime, lock: Path, *, without_leader: bool = False) -> int:
     """Return the resident memory of a group in bytes; shared pages count for each process.
 
     Args:
         leader: Process id of the leader.
         started_at: When the attempt started.
+        lock: The attempt's lock.
         without_leader: Whether the leader only waits and seems to be as large as what it was forked from.
     """
     total = 0
-    for process in _members(leader, started_at):
+    for process in _members(leader, started_at, lock):
         with contextlib.suppress(psutil.Error):
             if not (without_leader and process.pid == leader):
                 total += process.memory_info().rss
@@ -76,9 +78,10 @@ def kill_strays(termination: Path, started_at: datetime, lock: Path | None = Non
     """
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if process.pid == os.getpid() or process.create_time() < started_at.timestamp() - _SLACK_SECONDS:
+            if process.pid == os.getpid():
                 continue
-            found = process.environ().get(wire.TERMINATION_PATH) == str(termination)
+            young = process.create_time() >= started_at.timestamp() - _SLACK_SECONDS
+            found = young and process.environ().get(wire.TERMINATION_PATH) == str(termination)
             if found or (lock is not None and _holds(process, lock)):
                 process.kill()
 
@@ -89,7 +92,7 @@ def _holds(process: psutil.Process, path: Path) -> bool:
     return any(file.path == there for file in process.open_files())
 
 
-def _members(leader: int | None, started_at: datetime) -> Iterator[psutil.Process]:
+def _members(leader: int | None, started_at: datetime, lock: Path) -> Iterator[psutil.Process]:
     if leader is None:
         return
     for pid in psutil.pids():
@@ -97,5 +100,5 @@ def _members(leader: int | None, started_at: datetime) -> Iterator[psutil.Proces
             if os.getpgid(pid) != leader:
                 continue
             process = psutil.Process(pid)
-            if process.create_time() >= started_at.timestamp() - _SLACK_SECONDS:
+            if process.create_time() >= started_at.timestamp() - _SLACK_SECONDS or _holds(process, lock):
                 yield process

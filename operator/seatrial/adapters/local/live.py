@@ -52,6 +52,7 @@ __all__ = ["LiveAttempt", "find_attempt"]
 _MEMORY_EVERY_SECONDS = 1.0
 # Killed processes need a moment to be gone; one that hangs in the kernel must not hold up the study for ever.
 _DRAIN_SECONDS = 5.0
+_LOOK_EVERY_SECONDS = 1.0
 _SIGNAL_AGAIN_SECONDS = 0.5
 _QUOTE_LIMIT = 900
 _TERMINATED = 128 + signal.SIGTERM
@@ -67,7 +68,7 @@ class LiveAttempt:
         process: The leader, where this runner started it and its warden lives.
         deadline: When it is killed (unix time), once it was told to stop.
         awaited: Whether it is to be started by the process that is kept ready, which has not said that it did.
-        minded: Whether somebody tells when its leader ends: it need not be looked for.
+        minded: Whether somebody tells when its leader ends: it need not be looked for all the time.
         adopted: Whether an earlier runner left it.
         never_began: Whether, adopted when somebody was about to start it, it turned out that nobody did: it is to be forgotten.
     """
@@ -85,6 +86,7 @@ class LiveAttempt:
     _signal_again_at: float | None = None
     _drain_until: float | None = None
     _measured_at: float = 0.0
+    _look_at: float = 0.0
     _sizes: tuple[int, int] = (0, 0)
     _notes: list[str] = field(default_factory=list)
 
@@ -201,7 +203,7 @@ class LiveAttempt:
         """Look after it; return whether it ended just now."""
         if self.ended:
             return False
-        if not self._is_over():
+        if not self._is_over(now):
             self._enforce(now)
             trim(self.files.output, self._sizes[1], limits)
             return False
@@ -225,15 +227,17 @@ class LiveAttempt:
     def _read_sizes(self) -> None:
         self._sizes = (_size(self.files.observations), _size(self.files.output))
 
-    def _is_over(self) -> bool:
+    def _is_over(self, now: float) -> bool:
         if self.process is not None:
             return self.process.code is not None
         if self.awaited:
             return False
         if records.read_exit(self.files) is not None:
             return True
-        if self.minded:
+        if self.minded and not self._killed and now < self._look_at:
             return False
+        # Whoever tells may be busy, or hang.
+        self._look_at = now + _LOOK_EVERY_SECONDS
         # Read once: between its fork and its first line it has no id, and a moment later it has one.
         pid, noted_at = records.read_pid(self.files), _written_at(self.files.pid)
         if pid is None:
@@ -259,7 +263,9 @@ class LiveAttempt:
         limit = self.record.memory_limit_bytes
         if limit is not None and now - self._measured_at >= _MEMORY_EVERY_SECONDS:
             self._measured_at = now
-            used = measure_group(self._leader(), self.record.started_at, without_leader=self.record.warm)
+            used = measure_group(
+                self._leader(), self.record.started_at, self.files.lock, without_leader=self.record.warm
+            )
             if used > limit:
                 message = f"used {used >> 20} MiB of memory, and its limit is {limit >> 20} MiB"
                 self._kill(KillReason(reason="OOMKilled", message=message))
@@ -273,7 +279,7 @@ class LiveAttempt:
         if self.process is not None:
             self.process.signal(number)
         else:
-            signal_orphans(self._leader(), self.record.started_at, number)
+            signal_orphans(self._leader(), self.record.started_at, number, self.files.lock)
 
     def _leader(self) -> int | None:
         return self.process.pid if self.process is not None else records.read_pid(self.files)
@@ -284,7 +290,7 @@ class LiveAttempt:
             self._drain_until = now + _DRAIN_SECONDS
             if self.process is None:
                 # What the warden of another runner did not end; the group of a child of ours was ended with it.
-                signal_orphans(self._leader(), self.record.started_at, signal.SIGKILL)
+                signal_orphans(self._leader(), self.record.started_at, signal.SIGKILL, self.files.lock)
         if not is_locked(self.files.lock):
             return True
         kill_strays(self.files.termination, self.record.started_at, self.files.lock if self.record.warm else None)
