@@ -17,6 +17,7 @@ __all__ = ["Answer", "Fetcher", "Unreachable"]
 
 _SMALL_BYTES = 1 << 20
 _LARGE_AT_ONCE = 4
+_LARGE_OF_ONE = 2
 
 
 class Unreachable(Exception):  # noqa: N818 - what it says reads as a word of the sentence
@@ -54,14 +55,14 @@ class Fetcher:
     """Asks by HTTP; one for the whole operator.
 
     However many servers answer without end, a few large answers are held at once: the others wait after their first MiB. Of one
-    account it is a single one, so that who lets large answers stand still holds up nobody but itself.
+    account it is half of these, so that who lets large answers stand still does not hold up everybody.
     """
 
     def __init__(self, *, connections: int = 64) -> None:
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
         self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
-        self._large_of: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._large_of: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def get(self, url: str, *, seconds: float, limit_bytes: int, account: str = "") -> Answer:
         """Ask for a page.
@@ -112,7 +113,8 @@ class Fetcher:
                     break
                 if len(body) > _SMALL_BYTES and not is_large:
                     # First its account's own: who waits for that must not hold a place of all.
-                    await held.enter_async_context(self._large_of.setdefault(request.account, asyncio.Lock()))
+                    own = self._large_of.setdefault(request.account, asyncio.Semaphore(_LARGE_OF_ONE))
+                    await held.enter_async_context(own)
                     await held.enter_async_context(self._large)
                     is_large = True
             return Answer(

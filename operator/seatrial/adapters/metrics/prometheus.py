@@ -52,6 +52,10 @@ class Polling:
     hold_seconds: float = 30.0
 
 
+class _LeftOut(TooMuch):
+    """A piece of the past brings too much, and will not be asked for again."""
+
+
 class PrometheusSource:
     """A :class:`~seatrial.ports.MetricSource` for one study.
 
@@ -163,6 +167,9 @@ class PrometheusSource:
         try:
             # The trouble of before stands until it is known to be over: a condition must not flicker.
             self._trouble = await self._catch_up(self._api(study), study, now)
+        except _LeftOut as error:
+            # The next poll gets further: there may be an hour of such minutes.
+            self._trouble = error.degraded
         except PrometheusError as error:
             self._failures += 1
             wait = min(polling.every_seconds * 2 ** min(self._failures - 1, 8), polling.slowest_seconds)
@@ -205,9 +212,10 @@ class PrometheusSource:
                 elif asks_by_expression(study):
                     # No trial is to blame: the expression brings as much whoever it is asked for. What it brought of the past it
                     # will bring again, so that the next poll goes on behind it.
-                    if not window.present:
-                        self._gaps.add(window.start, window.end)
-                    raise
+                    if window.present:
+                        raise
+                    self._gaps.add(window.start, window.end)
+                    raise _LeftOut(error.degraded.reason, error.degraded.message) from error
                 else:
                     trouble = self._exclude(window, error)
                 continue
