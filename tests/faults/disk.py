@@ -109,7 +109,9 @@ def _judge_refusal(root: Path, text: str) -> list[str]:
     wrong = []
     if str(study) not in last or os.strerror(errno.ENOSPC) not in last:
         wrong.append(f"a full disk was refused without saying so: {text[-1500:]}")
-    if (root / "refused").read_text() == RUNS:
+    if not (root / "refused").exists():
+        wrong.append(f"the runner ended as if it had refused: {text[-1500:]}")
+    elif (root / "refused").read_text() == RUNS:
         wrong.append(f"a full disk ended a study that ran: {last}")
     begun = [
         path.relative_to(study) for kind in ("trials/*.json*", "open/*", "attempts/*/*") for path in study.glob(kind)
