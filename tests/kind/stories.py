@@ -92,6 +92,8 @@ class Told:
     Attributes:
         looks: At it while it ran, where it was looked at.
         watched: What ``kubectl seatrial watch`` printed meanwhile, where it ran.
+        reported: What ``kubectl seatrial report`` printed at the end, where it ran: Prometheus is not there for ever.
+        folder: Where these ran, and left their files.
     """
 
     namespace: str
@@ -99,6 +101,8 @@ class Told:
     trials: list[dict[str, Any]]
     looks: list[Look] = field(default_factory=list)
     watched: CompletedProcess[str] | None = None
+    reported: CompletedProcess[str] | None = None
+    folder: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,8 +133,15 @@ def train_with_gpus(seatrial: Installation, namespace: str, folder: Path, _: Sto
         return condition(study, "Succeeded").get("status") in {"True", "False"}
 
     seatrial.kind.wait_until(look, what=f"study {name} to end", seconds=600)
-    trials = seatrial.trials(namespace, name)
-    return Told(namespace=namespace, study=looks[-1].study, trials=trials, looks=looks, watched=watched.result())
+    return Told(
+        namespace=namespace,
+        study=looks[-1].study,
+        trials=seatrial.trials(namespace, name),
+        looks=looks,
+        watched=watched.result(),
+        reported=run_plugin(seatrial.kind, folder, "report", name, "-n", namespace),
+        folder=folder,
+    )
 
 
 def stop_the_hopeless(seatrial: Installation, namespace: str, _: Path, __: Stories) -> Told:

@@ -21,15 +21,17 @@ def test_watching_tells_of_every_trial_and_ends_with_the_winner(gpus: Told) -> N
     assert f"winner       {gpus.study['status']['best']['trial']}" in watched.stdout
 
 
-def test_the_report_has_curves_of_the_charts_prometheus(seatrial: Installation, gpus: Told, tmp_path: Path) -> None:
-    done = run_plugin(seatrial.kind, tmp_path, "report", NAME, "-n", gpus.namespace)
+def test_the_report_has_curves_of_the_charts_prometheus(gpus: Told) -> None:
+    done = gpus.reported
 
+    assert done is not None
+    assert gpus.folder is not None
     assert done.returncode == 0, done.stderr
     assert (
         "curves: Prometheus at http://seatrial-prometheus.seatrial-system.svc:9090 through the API server"
         in done.stdout
     )
-    assert gpus.study["status"]["best"]["trial"] in (tmp_path / f"{NAME}-report.html").read_text()
+    assert gpus.study["status"]["best"]["trial"] in (gpus.folder / f"{NAME}-report.html").read_text()
 
 
 def test_the_winners_checkpoint_comes_here_and_nothing_stays_there(
