@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -58,7 +59,9 @@ class Saboteur:
         path = _name(arguments[0])
         # Opening what is there takes no room.
         makes = event == "os.mkdir" or (event == "open" and _creates(arguments))
-        self.change(event, path, needs_room=event in _NEEDS_ROOM or (makes and not os.path.lexists(path)))
+        tear = partial(_open_by_half, path, arguments) if event == "open" else None
+        needs_room = event in _NEEDS_ROOM or (makes and not os.path.lexists(path))
+        self.change(event, path, needs_room=needs_room, tear=tear)
 
     def change(
         self, event: str, path: str, *, needs_room: bool = True, tear: Callable[[], object] | None = None
@@ -78,7 +81,7 @@ class Saboteur:
             return
         self.count += 1
         if self.plan is not None and self.count == self.plan.at:
-            self._strike(self.plan, path, event, tear)
+            self._strike(self.plan, path, tear)
         if needs_room:
             self.refuse_if_full(path)
 
@@ -94,16 +97,13 @@ class Saboteur:
         if plan.at <= self.count < plan.at + _FULL_OPERATIONS:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
 
-    def _strike(self, plan: DiskPlan, path: str, event: str, tear: Callable[[], object] | None) -> None:
+    def _strike(self, plan: DiskPlan, path: str, tear: Callable[[], object] | None) -> None:
         self.busy = True
         root = Path(self.root).parent
         (root / "struck").write_text(self.stage)
         if plan.mode == "disk-torn" and tear is not None:
-            tear()
-        elif plan.mode == "disk-torn" and event == "open":
-            # What would be written is there by half: the file exists and is empty, or cut.
             with suppress(OSError):
-                Path(path).write_bytes(b'{"apiVersion": "sea')
+                tear()
         if plan.mode in {"disk-kill", "disk-torn"}:
             os.kill(os.getpid(), signal.SIGKILL)
         if plan.mode == "two-runners":
@@ -197,6 +197,16 @@ def _writes(arguments: tuple[object, ...]) -> bool:
 def _creates(arguments: tuple[object, ...]) -> bool:
     flags = arguments[2] if len(arguments) > 2 else 0
     return isinstance(flags, int) and bool(flags & os.O_CREAT)
+
+
+def _open_by_half(path: str, arguments: tuple[object, ...]) -> None:
+    """Leave a file as if it had been opened and what was to be written came by half."""
+    flags = arguments[2]
+    if isinstance(flags, int) and flags & os.O_APPEND:
+        # A log: the runner opens it for a trial, and writes nothing.
+        Path(path).touch()
+    else:
+        Path(path).write_bytes(b'{"apiVersion": "sea')
 
 
 class _Quiet:
