@@ -71,10 +71,14 @@ kind-down: ## Remove it again
 demo: $(VENV)/.demo ## Install, then run examples/digits.yaml to the end and write its report
 	@$(BIN)/seatrial run examples/digits.yaml
 
-# One after the other: beside a cluster that works, tests whose subject is a time limit lack the processor for it.
+# Without those on kind, which take as long again, and a cluster that is made first.
 .PHONY: test
-test: setup verify ## Install, then pass every check and test
+test: setup verify ## Install, then pass every check and test but those on kind
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not kind" tests
+
+# One after the other: beside a cluster that works, tests whose subject is a time limit lack the processor for it.
+.PHONY: test-all
+test-all: test ## The same, then the tests on kind
 	@$(MAKE) --no-print-directory test-kind
 
 .PHONY: test-kind
