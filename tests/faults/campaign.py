@@ -137,7 +137,6 @@ def _sweep_memory(plans: Iterator[AnyPlan], given: argparse.Namespace) -> list[R
 
 
 def _run_memory(plan: AnyPlan) -> _Done:
-    logging.disable(logging.CRITICAL)
     assert isinstance(plan, Plan)
     result = run_plan(plan)
     return _Done(struck=result.struck, kills=result.kills, violations=result.violations)
@@ -240,7 +239,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=_ROOT / "dist" / "faults", help="where figures are kept")
     parser.add_argument("--write", action="store_true", help="write the table of docs/reliability.md from the figures")
     given = parser.parse_args(arguments)
-    logging.disable(logging.CRITICAL)
     if given.replay:
         return _replay(given.tier or "memory", given.replay)
     given.results.mkdir(parents=True, exist_ok=True)
@@ -255,4 +253,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    logging.disable(logging.CRITICAL)
     raise SystemExit(main())

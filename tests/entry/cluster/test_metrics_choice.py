@@ -26,13 +26,18 @@ class Pages:
     def __init__(self) -> None:
         self.urls: list[str] = []
 
-    async def get(self, url: str, *, seconds: float, limit_bytes: int) -> Answer:
-        self.urls.append(url)
+    async def get(self, url: str, *, seconds: float, limit_bytes: int, account: str) -> Answer:
+        self._note(url, account)
         return Answer(status=200, body=PAGE, cut=False)
 
-    async def post(self, url: str, form: object, *, seconds: float, limit_bytes: int) -> Answer:
-        self.urls.append(url)
+    async def post(self, url: str, form: object, *, seconds: float, limit_bytes: int, account: str) -> Answer:
+        self._note(url, account)
         raise Unreachable("connection refused")
+
+    def _note(self, url: str, account: str) -> None:
+        # Whose answers wait for each other.
+        assert account == "default"
+        self.urls.append(url)
 
 
 class World:
