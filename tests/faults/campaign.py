@@ -131,7 +131,7 @@ def _count(tier: str, results: Iterable[tuple[AnyPlan, _Done, float]]) -> list[R
 
 def _sweep_memory(plans: Iterator[AnyPlan], given: argparse.Namespace) -> list[Row]:
     run = partial(_try, _run_memory)
-    with ProcessPoolExecutor(given.workers) as pool:
+    with ProcessPoolExecutor(given.workers, initializer=logging.disable, initargs=(logging.CRITICAL,)) as pool:
         batches = iter(lambda: list(islice(plans, given.workers * _BATCH)), [])
         return _count("memory", chain.from_iterable(pool.map(run, batch, chunksize=_CHUNK) for batch in batches))
 
