@@ -17,6 +17,13 @@ def a_window(start: float, end: float) -> Window:
     return Window(trials=None, start=start, end=end, present=True)
 
 
+def a_gap_for_each(added: list[tuple[float, float]]) -> Gaps:
+    gaps = Gaps(STEP)
+    for start, end in added:
+        gaps.add(start, end)
+    return gaps
+
+
 def grid(start: float, end: float) -> set[float]:
     """The points at which Prometheus is asked for a value between two times."""
     first, last = start // STEP, end // STEP
@@ -50,9 +57,7 @@ def test_gaps_that_touch_are_one():
 def test_every_point_outside_of_gaps_is_read_and_none_within_them(
     added: list[tuple[float, float]], asked: tuple[float, float]
 ):
-    gaps = Gaps(STEP)
-    for start, end in added:
-        gaps.add(start, end)
+    gaps = a_gap_for_each(added)
     left_out = set().union(*(grid(start, end) for start, end in added))
 
     found = list(gaps.split(a_window(*asked)))
@@ -66,9 +71,7 @@ def test_every_point_outside_of_gaps_is_read_and_none_within_them(
 def test_pieces_follow_each_other_and_only_the_last_is_the_present(
     added: list[tuple[float, float]], asked: tuple[float, float]
 ):
-    gaps = Gaps(STEP)
-    for start, end in added:
-        gaps.add(start, end)
+    gaps = a_gap_for_each(added)
 
     found = [piece for piece, _ in gaps.split(a_window(*asked))]
 
