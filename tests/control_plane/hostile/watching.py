@@ -103,7 +103,7 @@ def find_bugs(log: Path) -> list[str]:
         except ValueError:
             found.append(line)
             continue
-        if entry.get("level") in {"ERROR", "CRITICAL"}:
+        if entry["level"] in {"error", "critical"}:
             found.append(line)
     return found
 
