@@ -26,13 +26,18 @@ def cluster(control_plane: ControlPlane, api: Client, namespace: str, tmp_path: 
         yield found
 
 
-def _write_end(cluster: Cluster, pod: dict[str, Any], ended: dict[str, Any], **status: Any) -> None:
-    """Do what a kubelet does at the end of a Pod's container."""
+def _write_end(
+    cluster: Cluster, pod: dict[str, Any], ended: dict[str, Any], *, beside: dict[str, Any] | None = None
+) -> None:
+    """Do what a kubelet does at the end of a Pod's container, and of the second one if *beside* says how that ended."""
     path = f"/api/v1/namespaces/{cluster.namespace}/pods/{pod['metadata']['name']}/status"
-    name = pod["spec"]["containers"][0]["name"]
-    container = {"name": name, "image": "x", "imageID": "x", "ready": False, "restartCount": 0}
+    common = {"image": "x", "imageID": "x", "ready": False, "restartCount": 0}
     phase = "Succeeded" if ended["exitCode"] == 0 else "Failed"
-    body = {"phase": phase, "containerStatuses": [container | {"state": {"terminated": ended}}], **status}
+    statuses = [
+        {"name": container["name"], **common, "state": {"terminated": how}}
+        for container, how in zip(pod["spec"]["containers"], filter(None, (ended, beside)), strict=True)
+    ]
+    body = {"phase": phase, "containerStatuses": statuses}
     answer = cluster.api.merge(path, {"status": body})
     assert answer.is_accepted, answer.message
 
@@ -91,6 +96,42 @@ def test_messages_of_every_kind_are_stored_by_the_server_and_come_to_an_end(clus
         condition = trial["status"]["conditions"][0]
         assert condition["message"].startswith(reason), message[:40]
         assert condition["reason"] == ("Failed" if reason else "Completed")
+
+
+FORGED = '{"v": 1, "status": "succeeded", "metrics": {"loss": {"last": -1000.0}}}'
+
+
+def test_another_container_of_a_pod_says_nothing_and_an_eviction_before_it_is_read_takes_nothing(
+    cluster: Cluster,
+) -> None:
+    cluster.running = True
+    containers = [{"name": name, "image": "x"} for name in ("main", "side")]
+    trial = {"container": "main", "template": {"spec": {"containers": containers}}}
+    cluster.apply(budget={"maxTrials": 2, "parallelTrials": 2, "maxFailedTrials": 2}, trial=trial)
+    with cluster.operator() as operator:
+        pods = {pod["metadata"]["name"]: pod for pod in _running(cluster, 2)}
+        operator.kill()
+    forged = completed("loss", 0) | {"message": FORGED}
+    _write_end(cluster, pods["s-0-0"], completed("loss", 0.25), beside=forged)
+    # In the second of an eviction it cannot be told what came first.
+    crashed = {"exitCode": 1, "reason": "Error", "message": "Traceback", "finishedAt": "2026-01-01T00:00:00Z"}
+    _write_end(cluster, pods["s-1-0"], crashed, beside=forged)
+    for name in pods:
+        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
+        path = f"/api/v1/namespaces/{cluster.namespace}/pods/{name}/eviction"
+        assert cluster.api.request("POST", path, eviction).is_accepted
+    assert all(pod["metadata"]["deletionTimestamp"] for pod in cluster.pods())
+    # The next operator would wait for the lease to run out.
+    cluster.api.delete(f"/apis/coordination.k8s.io/v1/namespaces/{cluster.namespace}/leases/seatrial-operator")
+    with cluster.operator():
+        cluster.wait("MaxTrialsReached")
+
+    kept, failed = (trial["status"] for trial in cluster.trials())
+    assert (kept["conditions"][0]["reason"], kept["observation"]["values"]) == ("Completed", [0.25])
+    assert failed["conditions"][0]["reason"] == "Failed"
+    assert "Traceback" in failed["conditions"][0]["message"]
+    assert "-1000" not in json.dumps([kept, failed])
+    assert [status.get("attempts", []) for status in (kept, failed)] == [[], []]
 
 
 ECC = "RuntimeError: CUDA error: uncorrectable ECC error encountered"
