@@ -217,6 +217,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--report", type=Path, help="file for everything, as JSON")
     given = parser.parse_args(arguments)
+    _say(f"seed {given.seed}")
     with (
         tempfile.TemporaryDirectory(prefix="seatrial-soak-") as folder,
         run_control_plane(Path(folder)) as plane,

@@ -44,7 +44,7 @@ def judged(api: Client, namespace: str, name: str) -> tuple[Ending | None, str]:
 
 
 def test_every_hostile_study_is_refused_in_words_or_works(api: Client, restricted: str, operated: Operated) -> None:
-    outcome = Gauntlet(api, restricted, operated).run(draw_specs(SPECS, seed=7))
+    outcome = Gauntlet(api, restricted, operated).run(enumerate(draw_specs(SPECS, seed=7)))
 
     assert outcome.faults == []
     assert outcome.total == SPECS

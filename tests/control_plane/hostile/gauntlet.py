@@ -34,6 +34,7 @@ class Outcome:
         tried: Numbers of studies or edits by (kind, ending).
         words: Some of what was said, by (kind, ending).
         faults: Whatever broke a rule, with what is needed to try it again.
+        places: Numbers of the studies that did so.
         samples: The operator over time.
         seconds: How long it took.
     """
@@ -41,6 +42,7 @@ class Outcome:
     tried: Counter[tuple[str, str]] = field(default_factory=Counter)
     words: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -52,6 +54,7 @@ class Outcome:
 
 @dataclass(slots=True, kw_only=True)
 class _Live:
+    place: int
     kind: str
     tree: Tree
     since: float
@@ -88,16 +91,16 @@ class Gauntlet:
         self._live: dict[str, _Live] = {}
         self.outcome = Outcome()
 
-    def run(self, specs: Iterable[tuple[str, Tree]]) -> Outcome:
-        """Send all of them; return what became of them when nothing is left of any."""
+    def run(self, specs: Iterable[tuple[int, tuple[str, Tree]]]) -> Outcome:
+        """Send all of them, each with its number; return what became of them when nothing is left of any."""
         began, sampled = time.monotonic(), 0.0
         # Drawing takes minutes, in which the server closes a connection that says nothing.
         self._api.close()
-        for kind, tree in specs:
+        for place, (kind, tree) in specs:
             while len(self._live) >= self._wide:
                 self._look()
                 time.sleep(_POLL_SECONDS)
-            self._send(kind, tree)
+            self._send(place, kind, tree)
             if time.monotonic() - sampled > 10:
                 sampled = time.monotonic()
                 self.outcome.samples.append(self._operated.sample())
@@ -111,19 +114,21 @@ class Gauntlet:
         self.outcome.seconds = time.monotonic() - began
         return self.outcome
 
-    def _send(self, kind: str, tree: Tree) -> None:
+    def _send(self, place: int, kind: str, tree: Tree) -> None:
         try:
             answer = self._api.create(self._path, tree)
         except OSError as error:
             self._api.close()
-            self._fault(kind, tree, f"the API server hung up: {error!r}")
+            self._fault(place, kind, tree, f"the API server hung up: {error!r}")
             return
         if answer.is_accepted:
-            self._live[answer.body["metadata"]["name"]] = _Live(kind=kind, tree=tree, since=time.monotonic())
+            self._live[answer.body["metadata"]["name"]] = _Live(
+                place=place, kind=kind, tree=tree, since=time.monotonic()
+            )
             return
         fault = find_fault(answer)
         if fault:
-            self._fault(kind, tree, fault)
+            self._fault(place, kind, tree, fault)
         self._count(kind, Ending.REFUSED_BY_SERVER, answer.message)
 
     def _look(self) -> None:
@@ -133,7 +138,7 @@ class Gauntlet:
             if study is None:
                 del self._live[name]
                 if not live.leaving:
-                    self._fault(live.kind, live.tree, "it vanished")
+                    self._fault(live.place, live.kind, live.tree, "it vanished")
                 continue
             if not live.leaving:
                 self._weigh(name, live, study)
@@ -145,9 +150,9 @@ class Gauntlet:
         if not settled and age < _PATIENCE_SECONDS:
             return
         if ending in {None, Ending.RUNNING}:
-            self._fault(live.kind, live.tree, f"nothing came of it within {age:.0f} s: {ending}: {words}")
+            self._fault(live.place, live.kind, live.tree, f"nothing came of it within {age:.0f} s: {ending}: {words}")
         if not words.strip():
-            self._fault(live.kind, live.tree, f"{ending} without a word")
+            self._fault(live.place, live.kind, live.tree, f"{ending} without a word")
         self._count(live.kind, ending or Ending.RUNNING, words)
         live.leaving = True
         self._api.delete(f"{self._path}/{name}")
@@ -182,6 +187,7 @@ class Gauntlet:
         if len(known) < _WORDS_KEPT:
             known.append(words[:500])
 
-    def _fault(self, kind: str, tree: Tree, words: str) -> None:
-        self.outcome.faults.append(f"{kind}: {words}: {json.dumps(tree, default=str)[:1500]}")
+    def _fault(self, place: int, kind: str, tree: Tree, words: str) -> None:
+        self.outcome.places.append(place)
+        self.outcome.faults.append(f"study {place}, {kind}: {words}: {json.dumps(tree, default=str)[:1500]}")
         self._tell(f"FAULT {self.outcome.faults[-1]}")

@@ -2,6 +2,7 @@
 
     make hostile                                             everything, about an hour on two cores
     make hostile ARGUMENTS="--specs 300 --edits 100 --seed 5"
+    make hostile ARGUMENTS="--specs 300 --seed 5 --only 17"  the study of such a run that broke a rule, alone
 
 Exits with 1 where a rule was broken; what is needed to try it again is printed and stands in the report.
 """
@@ -84,16 +85,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--specs", type=int, default=10_000)
     parser.add_argument("--edits", type=int, default=2_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", type=int, metavar="PLACE", help="one study of all, as a fault names it; no edits")
     parser.add_argument("--report", type=Path, help="file for everything, as JSON")
     given = parser.parse_args(arguments)
     report: dict[str, object] = {"seed": given.seed}
+    tell(f"seed {given.seed}, {given.specs} studies, {given.edits} edits")
     faults = 0
     with (
         tempfile.TemporaryDirectory(prefix="seatrial-hostile-") as name,
         run_control_plane(Path(name)) as plane,
         plane.client() as api,
     ):
-        for what in ("studies", "edits"):
+        for what in ("studies", "edits") if given.only is None else ("studies",):
             space = open_namespace(api, what)
             seconds = 0.0 if what == "studies" else 8.0
             with (
@@ -102,7 +105,12 @@ def main(arguments: list[str] | None = None) -> int:
             ):
                 if what == "studies":
                     gauntlet = Gauntlet(api, space, operated, tell=tell)
-                    outcome = gauntlet.run(draw_specs(given.specs, seed=given.seed))
+                    specs = enumerate(draw_specs(given.specs, seed=given.seed))
+                    outcome = gauntlet.run(each for each in specs if given.only in {None, each[0]})
+                    for place in outcome.places:
+                        tell(
+                            f'again: make hostile ARGUMENTS="--specs {given.specs} --seed {given.seed} --only {place}"'
+                        )
                 else:
                     walks = Walks(api, space, operated, seed=given.seed, tell=tell)
                     outcome = walks.run(draw_long_studies(given.seed), given.edits)
