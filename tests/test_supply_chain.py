@@ -16,8 +16,8 @@ ROOT = Path(__file__).parent.parent
 SOURCES = sorted([*(ROOT / "operator").rglob("*.py"), *(ROOT / "trial_image").rglob("*.py")])
 
 
-def script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"scripts_{name}", ROOT / "scripts" / f"{name}.py")
+def script(name: str, folder: str = "scripts") -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"{folder}_{name}", ROOT / folder / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -155,6 +155,38 @@ def test_each_exception_from_bandits_rules_has_its_reason_beside_it_or_above_it(
         if found := re.search(r"# noqa: ([A-Z0-9, ]*\bS\d{3}\b[A-Z0-9, ]*)(.*)", line):
             above = lines[place - 1].strip() if place else ""
             assert found[2].strip().startswith("- ") or above.startswith("#"), f"{path}:{place + 1}"
+
+
+# ---- the operator's image -----------------------------------------------------------------------------------------------
+
+
+def test_of_a_root_only_python_libraries_and_data_are_kept(tmp_path):
+    files = {
+        "usr/bin/python3.13": (0o755, True),
+        "usr/bin/bash": (0o755, False),
+        "usr/local/bin/pip3": (0o755, False),
+        "usr/lib/apt/methods/http": (0o755, False),
+        "usr/lib/sudo/helper": (0o755, False),
+        "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2": (0o755, True),
+        "usr/lib/x86_64-linux-gnu/libssl.so.3": (0o644, True),
+        "usr/lib/python3.13/base64.py": (0o755, True),
+        "usr/lib/python3.13/ensurepip/_bundled/pip.whl": (0o644, False),
+        "usr/local/lib/python3.13/site-packages/pip/__init__.py": (0o644, False),
+        "etc/ssl/certs/ca-certificates.crt": (0o644, True),
+        "var/lib/dpkg/status": (0o644, True),
+    }
+    for name, (mode, _) in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode)
+    (tmp_path / "usr/bin/python3").symlink_to("python3.13")
+    (tmp_path / "usr/bin/sh").symlink_to("bash")
+    (tmp_path / "bin").symlink_to("usr/bin")
+
+    script("keep_python", "operator").strip(tmp_path)
+
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_symlink() or path.is_file()}
+    assert left == {name for name, (_, kept) in files.items() if kept} | {"bin", "usr/bin/python3"}
 
 
 # ---- bills of materials and licences ------------------------------------------------------------------------------------

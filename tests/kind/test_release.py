@@ -26,6 +26,26 @@ def test_the_operators_image_is_small_and_its_size_is_told(seatrial: Installatio
     assert seen.split() == ["None", "65532"]
 
 
+_PROGRAMS = """
+import os, pathlib
+places = {pathlib.Path(place).resolve() for place in ("/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", *os.get_exec_path())}
+print(*(path.name for place in places if place.is_dir() for path in place.iterdir()))
+"""
+
+
+def test_the_operators_image_has_no_shell_and_no_program_but_python_and_its_own(seatrial: Installation) -> None:
+    (pod,) = seatrial.pods_of("seatrial")
+    inside = ("exec", "-n", NAMESPACE, pod, "--")
+
+    programs = set(seatrial.kind.kubectl(*inside, "python3", "-c", _PROGRAMS).split())
+    shell = seatrial.kind.run("kubectl", *inside, "sh", "-c", "true", check=False)
+
+    own = {name for name in programs if not re.fullmatch(r"python(3(\.\d+)?)?", name)}
+    assert own == {"seatrial", "seatrial-operator", "kubectl-seatrial"}
+    assert shell.returncode
+    assert "executable file not found" in shell.stderr
+
+
 def test_operator_and_prometheus_run_where_pod_security_is_restricted(seatrial: Installation) -> None:
     labels = seatrial.kind.get("namespaces", NAMESPACE)["metadata"]["labels"]
 
