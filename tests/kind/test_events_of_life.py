@@ -25,6 +25,56 @@ def test_a_pod_that_is_deleted_is_followed_by_another_at_no_cost(seatrial: Insta
     assert study["status"]["trials"]["failed"] == 0
 
 
+_RESUMES = """
+import pathlib, time
+import seatrial_harness as s
+
+trial = s.start(x=0.5)
+weight = (trial.load() or {"weight": 0})["weight"]
+known = weight
+for step in trial.steps(6):
+    if step == 4 and not known:
+        pathlib.Path("/tmp/saved").touch()
+        time.sleep(3600)
+    weight += 1
+    trial.report(step, score=10 * known + weight)
+    trial.save(weight=weight, now=True)
+"""
+
+
+def test_a_pod_that_is_evicted_goes_on_from_its_checkpoint_at_no_cost(seatrial: Installation, namespace: str) -> None:
+    seatrial.add_checkpoints(namespace)
+    study = slow_study("evicted", trials=1, parallel=1)
+    study["spec"]["steps"] = {"max": 6}
+    template = study["spec"]["trial"]["template"]["spec"]
+    # It sleeps when it is asked to end, so that nothing but what it had saved is left.
+    template["terminationGracePeriodSeconds"] = 1
+    template["securityContext"] = {"fsGroup": 65532, "fsGroupChangePolicy": "OnRootMismatch"}
+    template["volumes"] = [{"name": "checkpoints", "persistentVolumeClaim": {"claimName": "checkpoints"}}]
+    (container,) = template["containers"]
+    container["command"] = ["python", "-c", _RESUMES]
+    container["volumeMounts"] = [{"name": "checkpoints", "mountPath": "/checkpoints"}]
+    name = apply(seatrial, namespace, study)
+    (pod,) = wait_running(seatrial, namespace, 1)
+    has_saved = ("kubectl", "exec", "-n", namespace, pod, "--", "test", "-e", "/tmp/saved")  # noqa: S108 - in the Pod
+    seatrial.kind.wait_until(
+        lambda: seatrial.kind.run(*has_saved, check=False).returncode == 0, what="three steps to be saved"
+    )
+
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": namespace}}
+    path = f"/api/v1/namespaces/{namespace}/pods/{pod}/eviction"
+    seatrial.kind.kubectl("create", "--raw", path, "-f", "-", text=json.dumps(eviction))
+
+    assert condition(seatrial.wait_done(namespace, name), "Succeeded")["status"] == "True"
+    (trial,) = seatrial.trials(namespace, name)
+    # Three steps were known to the second attempt, which trained the other three.
+    assert values([trial]) == {f"{name}-0": 36.0}
+    assert trial["status"]["attempt"] == 1
+    (lost,) = trial["status"]["attempts"]
+    assert (lost["reason"], lost["infrastructure"]) == ("NodeDrained", True)
+    assert "exit code 137: Eviction API: evicting" in lost["message"]
+
+
 def test_a_trial_that_is_deleted_is_tried_again(seatrial: Installation, namespace: str) -> None:
     name = apply(seatrial, namespace, slow_study("again", trials=2, parallel=2))
     wait_running(seatrial, namespace, 2)
