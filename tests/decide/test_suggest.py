@@ -113,3 +113,19 @@ def test_trial_seeds_fit_31_bits_and_differ():
     assert all(0 <= seed < 2**31 for seed in seeds)
     assert trial_seed(7, 3) == seeds[3]
     assert trial_seed(8, 3) != seeds[3]
+
+
+def test_what_an_assignment_cannot_do_is_told_to_the_search_and_what_the_cluster_did_is_not():
+    study = a_snapshot(
+        done(0, 1.0),
+        *(a_trial(1 + n, reason=reason) for n, reason in enumerate([TrialReason.INFEASIBLE, TrialReason.DIVERGED])),
+        a_trial(3, reason=TrialReason.FAILED),
+        # Taken from it by the cluster, and waits for its next attempt.
+        a_trial(4, losses=3),
+        a_trial(5, reason=TrialReason.CANCELLED),
+    )
+
+    history = study.history()
+
+    assert [(seen.index, seen.failed) for seen in history.evaluated] == [(0, False), (1, True), (2, True), (3, True)]
+    assert [seen.index for seen in history.pending] == [4]
