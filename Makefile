@@ -10,6 +10,8 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys; raise SystemExit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$p && break; done)
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1
+# Tests and trials are processes by the hundred: where none may keep what it compiled, each compiles all that it imports anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help: ## Show the targets
@@ -86,8 +88,8 @@ test-kind: $(VENV)/.dev ## The tests on a real cluster in containers, which they
 	@$(BIN)/python -m pytest -m kind tests/kind
 
 .PHONY: test-fast
-test-fast: $(VENV)/.dev ## The tests that need no torch, browser, Prometheus or control plane
-	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not torch and not browser and not cluster and not prometheus and not kind" tests
+test-fast: $(VENV)/.dev ## The quick tests of every layer, which need no torch, browser, Prometheus or cluster
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not torch and not browser and not cluster and not prometheus and not kind" tests
 
 .PHONY: verify
 verify: $(VENV)/.dev ## Lint, types, layers, and that generated files are current
