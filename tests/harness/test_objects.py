@@ -3,7 +3,7 @@
 import json
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from textwrap import dedent
 from types import SimpleNamespace
@@ -28,6 +28,8 @@ from seatrial_harness.objects import ObjectPlace
 from seatrial_harness.places import open_place
 from seatrial_harness.retention import Needed, collect
 
+pytestmark = pytest.mark.slow
+
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "thing", "AWS_DEFAULT_REGION": "us-east-1"}
 
 
@@ -48,7 +50,9 @@ def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtu
     name = f"bucket-{abs(hash(request.node.nodeid))}"
     client = s3fs.S3FileSystem(skip_instance_cache=True, use_listings_cache=False)
     client.mkdir(name)
-    return SimpleNamespace(name=name, client=client, env=CREDENTIALS | {"AWS_ENDPOINT_URL": endpoint})
+    # One connection for all places of a test, as a trial that looks beside itself has it: another one takes longer than what is stored.
+    place = ObjectPlace(f"s3://{name}/studies/5eed-0001/digits-3")
+    return SimpleNamespace(name=name, client=client, place=place, env=CREDENTIALS | {"AWS_ENDPOINT_URL": endpoint})
 
 
 class SilentObserver:
@@ -69,7 +73,7 @@ def keys(bucket: Any, trial: str = "digits-3") -> list[str]:
 
 
 def a_store(bucket: Any, *steps: int, attempt: int = 0, trial: str = "digits-3", word: str = "") -> CheckpointStore:
-    store = CheckpointStore(open_place(a_url(bucket, trial)), attempt, lambda: 1764000000.25)
+    store = CheckpointStore(bucket.place.beside(trial), attempt, lambda: 1764000000.25)
     for step in steps:
         inside = store.begin(step)
         (inside / "weights").write_text(f"weights of {step}{word}")
@@ -223,29 +227,43 @@ def test_removing_states_the_bytes_and_takes_only_what_nothing_needs(bucket: Any
     }
 
 
+# Importing s3fs takes longer than an upload: it is done once, and each upload is made, and killed, in a fork of its own.
 _DIES = """
-    import asyncio, functools, os, signal, sys
-    from pathlib import Path
+    import functools, os, signal, sys
     import s3fs
     from seatrial_harness.checkpoints import CheckpointStore
     from seatrial_harness.places import open_place
-    place = open_place(sys.argv[1])
-    # Five megabytes are the smallest part that S3 takes: the weights go up in three.
-    place._fs.put_file = functools.partial(place._fs.put_file, chunksize=5 << 20)
-    store = CheckpointStore(place, 0, lambda: 0.0)
-    folder = store.begin(9)
-    (folder / "weights").write_bytes(b"x" * (12 << 20))
-    (folder / "state").write_bytes(b"young")
-    left, call = [int(sys.argv[2])], s3fs.S3FileSystem._call_s3
-    async def counted(self, method, *positional, **named):
-        left[0] -= 1
-        if left[0] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        print(method, flush=True)
-        return await call(self, method, *positional, **named)
-    s3fs.S3FileSystem._call_s3 = counted
-    store.commit(folder, 9)
-    print("committed", flush=True)
+
+    def upload(url, last_request):
+        place = open_place(url)
+        # Five megabytes are the smallest part that S3 takes: the weights go up in three.
+        place._fs.put_file = functools.partial(place._fs.put_file, chunksize=5 << 20)
+        store = CheckpointStore(place, 0, lambda: 0.0)
+        folder = store.begin(9)
+        (folder / "weights").write_bytes(b"x" * (12 << 20))
+        (folder / "state").write_bytes(b"young")
+        left, call = [last_request], s3fs.S3FileSystem._call_s3
+        async def counted(self, method, *positional, **named):
+            left[0] -= 1
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            print(method, flush=True)
+            return await call(self, method, *positional, **named)
+        s3fs.S3FileSystem._call_s3 = counted
+        store.commit(folder, 9)
+        print("committed", flush=True)
+
+    for line in sys.stdin:
+        url, last_request = line.split()
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                upload(url, int(last_request))
+                code = 0
+            finally:
+                os._exit(code)
+        print("ended", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
@@ -253,15 +271,19 @@ _DIES = """
 def test_killed_before_any_request_of_an_upload_a_whole_checkpoint_is_found(
     trial: ATrial, bucket: Any, over: bool
 ) -> None:
-    requests, outcomes = 0, set()
-    while True:
+    process = trial.with_env(**bucket.env).start(_DIES)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    requests, outcomes, code = 0, set(), -signal.SIGKILL
+    while code == -signal.SIGKILL:
         requests += 1
         name = f"digits-{requests}"
         a_store(bucket, *([8, 9] if over else [8]), trial=name, word=" old")
-        script = _DIES.replace("sys.argv[1]", repr(a_url(bucket, name))).replace("sys.argv[2]", str(requests))
-        ended = trial.with_env(**bucket.env).run(script)
+        print(a_url(bucket, name), requests, file=process.stdin, flush=True)
+        *methods, ended = iter_until(process.stdout, "ended")
+        code = int(ended.split()[1])
 
-        store = CheckpointStore(open_place(a_url(bucket, name)), 0, lambda: 0.0)
+        store = CheckpointStore(bucket.place.beside(name), 0, lambda: 0.0)
         refused: list[CheckpointError] = []
         newest = store.newest(refused.append)
         assert newest is not None
@@ -276,12 +298,21 @@ def test_killed_before_any_request_of_an_upload_a_whole_checkpoint_is_found(
         assert store.marks()[0] == Mark(10, 0)
         left = {key.split("/")[1] for key in keys(bucket, name)}
         assert left == {f"step-{mark.step}" for mark in store.marks()}
-        if ended.code == 0:
-            break
-        assert ended.code == -signal.SIGKILL
-    assert "upload_part" in ended.out
+    process.stdin.close()
+    assert (code, process.wait(60)) == (0, 0)
+    assert methods[-1] == "committed\n"
+    assert "upload_part\n" in methods
     assert requests >= 8
     assert outcomes == {(9 if over else 8, False), (9, True)}
+
+
+def iter_until(lines: Iterable[str], word: str) -> Iterator[str]:
+    """Give lines up to the one that begins with *word*."""
+    for line in lines:
+        yield line
+        if line.startswith(word):
+            return
+    raise AssertionError(f"the output ended without {word}")
 
 
 def test_a_store_that_does_not_answer_is_a_failure_of_its_own_and_not_a_fresh_start(trial: ATrial, bucket: Any) -> None:
