@@ -251,6 +251,7 @@ class RunnerContract:
         seen = (await until_ended(world, "s-0"))["s-0"]
         assert (seen.phase, seen.exit_code) == (Phase.EXITED, 143)
 
+    @pytest.mark.slow
     async def test_an_attempt_that_ignores_the_request_is_killed_after_its_grace_period(self, world: RunnerWorld):
         await world.runner.start(world.study, a_record(0, kind="deaf"), 0)
         await until_running(world, "s-0")

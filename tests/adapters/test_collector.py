@@ -14,6 +14,8 @@ from seatrial_harness.checkpoints import CheckpointStore, read_checkpoint
 from seatrial_harness.directory import DirectoryPlace
 from seatrial_harness.manifest import Mark
 
+pytestmark = pytest.mark.slow
+
 
 def save(trial: Path, *steps: int, attempt: int = 0) -> None:
     store = CheckpointStore(DirectoryPlace(trial), attempt, lambda: 0.0)

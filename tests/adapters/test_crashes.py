@@ -28,6 +28,8 @@ from seatrial.adapters.local.resources import Share
 from seatrial.decide.attempts import Phase
 from seatrial.errors import UsageError
 
+pytestmark = pytest.mark.slow
+
 NOTES_ITSELF = ("sh", "-c", "echo ran >>ran; exit 0")
 WAITS = ("sh", "-c", "echo ran >>ran; while ! test -e go; do sleep 0.01; done; exit 5")
 STOPPABLE = ("sh", "-c", "trap 'exit 6' TERM; echo ran >>ran; while :; do sleep 0.01; done")

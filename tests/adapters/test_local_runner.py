@@ -344,6 +344,7 @@ async def test_more_cores_than_the_machine_has_run_alone_with_a_note(make):
     assert any("16 cores" in note for note in seen["s-0"].notes)
 
 
+@pytest.mark.slow
 async def test_a_trial_above_its_memory_limit_is_ended_as_a_pod_would_be(make):
     program = "import time; block = b'x' * (200 << 20); time.sleep(1000)"
     world = make(a_local_study(sys.executable, "-c", program, container={"resources": {"limits": {"memory": "100Mi"}}}))
@@ -454,6 +455,7 @@ async def test_a_second_interrupt_kills_what_is_left_of_the_grace_period(make):
 # ---- output ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_a_flood_of_output_keeps_its_beginning_and_its_end(make):
     program = "import sys\nfor i in range(400_000): print('line', i)\nsys.exit(2)"
     limits = LogLimits(most_bytes=1 << 20, head_bytes=1000, tail_bytes=5000)

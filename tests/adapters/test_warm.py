@@ -24,6 +24,8 @@ from seatrial.adapters.local.files import is_locked, open_locked
 from seatrial.adapters.local.resources import Machine
 from seatrial.decide.attempts import Phase
 
+pytestmark = pytest.mark.slow
+
 NOTES_ITSELF = ("python", "-c", "open('ran', 'a').write('ran\\n')")
 WAITS = (
     "python",

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -53,6 +54,7 @@ def assert_it_is_clear(error: SpecError) -> None:
     assert len(set(error.problems)) == len(error.problems)
 
 
+@pytest.mark.slow
 @examples(50)
 @given(studies())
 def test_a_valid_study_is_accepted_and_its_search_starts(tree: dict) -> None:
@@ -93,6 +95,7 @@ def test_any_bytes_are_refused_without_another_exception(text: bytes) -> None:
         assert_all_have_words(error)
 
 
+@pytest.mark.slow
 @examples(80)
 @given(studies(), st.data())
 def test_bytes_put_anywhere_into_a_study_raise_nothing_else(tree: dict, data: st.DataObject) -> None:

@@ -307,6 +307,7 @@ def test_no_plan_goes_above_the_slots_or_the_number_of_trials(snapshot):
         assert not created
 
 
+@pytest.mark.slow
 @given(snapshots())
 @settings(max_examples=300, deadline=None)
 def test_a_plan_keeps_its_order_and_speaks_of_each_trial_without_contradiction(snapshot):
@@ -327,6 +328,7 @@ def test_a_plan_keeps_its_order_and_speaks_of_each_trial_without_contradiction(s
     assert all(action.reason for action in actions)
 
 
+@pytest.mark.slow
 @given(snapshots())
 @settings(max_examples=300, deadline=None)
 def test_planning_comes_to_rest(snapshot):
@@ -339,6 +341,7 @@ def test_planning_comes_to_rest(snapshot):
     raise AssertionError(f"there is always something to do: {plan.actions}")
 
 
+@pytest.mark.slow
 @given(st.lists(snapshots(), min_size=1, max_size=4))
 @settings(max_examples=100, deadline=None)
 def test_what_earlier_plans_have_computed_changes_no_plan(worlds):

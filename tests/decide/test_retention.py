@@ -218,6 +218,7 @@ def stays(needed: Needed, index: int, path: str | None) -> bool:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(studies())
 def test_nothing_that_anybody_needs_is_ever_let_go(

@@ -167,6 +167,7 @@ def test_trials_of_an_earlier_study_of_the_name_are_not_shown(world: World) -> N
     assert "digits-0 " not in world.call("trials", "digits").stdout
 
 
+@pytest.mark.slow
 def test_the_report_says_where_its_curves_come_from(world: World) -> None:
     result = world.call("report", "digits")
 
@@ -194,6 +195,7 @@ def test_the_winner_is_exported_in_every_form(world: World, form: str, words: st
     assert words in result.stdout
 
 
+@pytest.mark.slow
 def test_nothing_is_written_to_the_cluster(world: World) -> None:
     before = list(world.server.log)
 
@@ -240,6 +242,7 @@ def _lines_until(process: subprocess.Popen[str], words: str) -> str:
     raise AssertionError(f"{words!r} never came: {''.join(found)}")
 
 
+@pytest.mark.slow
 def test_watching_ends_with_the_study(world: World) -> None:
     _reopen(world)
     process = world.start("watch", "digits")
@@ -254,6 +257,7 @@ def test_watching_ends_with_the_study(world: World) -> None:
     assert process.returncode == 0
 
 
+@pytest.mark.slow
 def test_a_study_that_fails_ends_the_watching_with_its_own_code(world: World) -> None:
     _reopen(world)
     process = world.start("watch", "digits", "--quiet", "--output", "json")
@@ -265,6 +269,7 @@ def test_a_study_that_fails_ends_the_watching_with_its_own_code(world: World) ->
     assert json.loads(printed)["reason"] == "MaxFailedTrialsExceeded"
 
 
+@pytest.mark.slow
 def test_an_interrupted_watcher_leaves_the_study_running_and_says_so(world: World) -> None:
     _reopen(world)
     process = world.start("watch", "digits")
@@ -278,6 +283,7 @@ def test_an_interrupted_watcher_leaves_the_study_running_and_says_so(world: Worl
     assert "Traceback" not in complaints
 
 
+@pytest.mark.slow
 def test_a_watcher_outlives_a_server_that_is_away(world: World) -> None:
     _reopen(world)
     process = world.start("watch", "digits")
@@ -297,6 +303,7 @@ def test_a_watcher_outlives_a_server_that_is_away(world: World) -> None:
     assert process.returncode == 0
 
 
+@pytest.mark.slow
 def test_a_study_that_is_deleted_ends_the_watching(world: World) -> None:
     _reopen(world)
     process = world.start("watch", "digits")
@@ -369,6 +376,7 @@ def test_a_server_that_nobody_runs_is_named(tmp_path: Path) -> None:
     assert "kubectl cluster-info" in result.stderr
 
 
+@pytest.mark.slow
 def test_without_the_right_to_list_pods_watching_goes_on(world: World) -> None:
     _reopen(world)
 

@@ -183,6 +183,7 @@ def test_what_goes_wrong_leaves_neither_pod_nor_files(
     assert world.files() == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_copy_deletes_its_pod(world: CheckpointWorld, number: signal.Signals) -> None:
     world.phase = "Pending"

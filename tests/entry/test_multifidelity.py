@@ -13,6 +13,8 @@ from seatrial.api.conditions import TrialReason, find_condition
 from seatrial.api.trial import Trial, reason_of
 from seatrial.entry.session import OpenedStudy, open_study
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 

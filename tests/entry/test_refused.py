@@ -30,6 +30,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_two_studies_never_share_a_directory(folder: Path) -> None:
     first = run_seatrial("run", "first.yaml", "--directory", "shared", folder=folder)
     before = sorted(path for path in (folder / "shared").rglob("*"))

@@ -13,6 +13,8 @@ import pytest
 
 from entry.conftest import TINY, run_seatrial
 
+pytestmark = pytest.mark.slow
+
 Finished = tuple[Path, "subprocess.CompletedProcess[str]"]
 
 SLOW = TINY.replace("name: tiny", "name: slow").replace("sh, -c, 'if", "sh, -c, 'echo ready >>ready; sleep 60; if")

@@ -145,6 +145,7 @@ FRAMES = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(frame=FRAMES, width=st.integers(1, 200), height=st.integers(0, 60), signs=st.sampled_from([UNICODE, ASCII]))
 def test_whatever_trials_say_no_line_is_too_wide_and_none_too_many(

@@ -43,6 +43,7 @@ class Helped:
         self.notes.append(text)
 
 
+@pytest.mark.slow
 def test_a_run_whose_disk_takes_nothing_at_its_beginning_waits_for_room(tmp_path):
     directory = StudyDirectory(tmp_path / "study")
     directory.root.mkdir()

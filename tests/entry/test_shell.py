@@ -12,6 +12,8 @@ import pytest
 
 from entry.conftest import run_seatrial
 
+pytestmark = pytest.mark.slow
+
 HURTS = [
     "$(touch canary)",
     "`touch canary`",

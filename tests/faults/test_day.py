@@ -7,6 +7,8 @@ import pytest
 from faults.day import run_day
 from seatrial.entry.cluster.worker import StudyWorker
 
+pytestmark = pytest.mark.slow
+
 
 def test_hours_of_studies_that_come_and_go_and_of_outages_leave_nothing_behind():
     told = run_day(hours=2, seed=3)

@@ -16,6 +16,8 @@ from faults.disk import run_disk_plan
 from faults.disk_plans import DiskPlan
 from faults.disk_runner import CLAIMED, FREE, REFUSED, RUNS, TAKEN, Saboteur
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     "text",

@@ -105,6 +105,7 @@ def test_a_kubelet_that_can_do_nothing_for_long_fails_its_test(
         wait_until(lambda: kubelet.failure is not None, what="the kubelet to give up", seconds=20)
 
 
+@pytest.mark.slow
 def test_a_kubelet_puts_up_with_outages_that_end(monkeypatch: pytest.MonkeyPatch, access: Access) -> None:
     began, asked = time.monotonic(), []
 

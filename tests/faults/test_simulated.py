@@ -25,6 +25,7 @@ def hold(plans: Sequence[Plan]) -> None:
     assert [text for text, result in results.items() if not result.struck] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [mode for mode in Mode if mode is not Mode.KILLED])
 @pytest.mark.parametrize("case", CASES)
 def test_a_fault_at_some_write_changes_no_result(case: str, mode: Mode):

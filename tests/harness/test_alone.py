@@ -173,6 +173,7 @@ def test_a_report_too_wide_for_one_line_takes_several(trial: ATrial) -> None:
     assert sum(len(seen["metrics"]) for seen in ended.observations) == 501
 
 
+@pytest.mark.slow
 def test_a_million_points_cost_neither_memory_nor_the_message(trial: ATrial) -> None:
     ended = trial.with_env(SEATRIAL_OBSERVATIONS_PATH="").run("""
         import tracemalloc

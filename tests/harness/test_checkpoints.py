@@ -275,6 +275,7 @@ def test_killed_at_any_file_operation_of_a_save_a_whole_checkpoint_is_found(tria
     ]
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_while_saving_training_always_goes_on_from_a_whole_checkpoint(trial: ATrial) -> None:
     last = 0
     for round_number in range(8):

@@ -62,6 +62,7 @@ def test_the_script_without_the_sdk_prints_pairs_and_takes_its_parameters_as_opt
     assert [re.sub(r"[\d.]+", "#", line) for line in lines] == ["epoch=# val_loss=# val_accuracy=#"] * 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["svm", "forest", "knn", "logreg"])
 def test_each_model_of_the_conditional_example_can_be_chosen(model: str) -> None:
     lines = run(EXAMPLES / "model_choice.py", HP_model=model, HP_forestTrees="20", HP_logregC="0.1").splitlines()

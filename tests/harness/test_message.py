@@ -16,6 +16,7 @@ names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_./:-]{0,119}", fullmatch=True)
 reports = st.lists(st.tuples(st.integers(0, 2**53), st.dictionaries(names, values, max_size=40)), max_size=30)
 
 
+@pytest.mark.slow
 @given(
     reports=reports,
     objectives=st.lists(names, max_size=6, unique=True),

@@ -232,6 +232,7 @@ _EVENTS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(_EVENTS)
 def test_whatever_attempts_do_in_whatever_order_the_newest_whole_checkpoint_is_found_and_never_removed(

@@ -21,6 +21,8 @@ import pytest
 
 from seatrial_harness.imports import Wanted, find_imports, list_imported, load_modules
 
+pytestmark = pytest.mark.slow
+
 _LONGEST_SECONDS = 60
 
 

@@ -164,6 +164,7 @@ def test_without_checkpoints_a_promoted_trial_trains_again_and_the_records_say_s
 # ---- the story does not depend on who looks, when, and how often it dies -----------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES)
 def test_a_crash_at_any_write_changes_nothing(rule):
     script = partial(saving, seed=3)
@@ -179,6 +180,7 @@ def test_a_crash_at_any_write_changes_nothing(rule):
             hold_invariants(world)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10_000), st.sampled_from(list(RULES)), st.integers(1, 20), st.integers(1, 5))
 # Two attempts in a row are lost after they saved: what the first one trained counts once.
 @example(3, "asha", 1, 1)
@@ -193,6 +195,7 @@ def test_kills_cost_no_step_and_no_result(seed, rule, number, parallel):
     hold_invariants(world)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10_000), st.sampled_from(list(RULES)), st.integers(1, 20), st.integers(1, 5))
 @settings(max_examples=40, deadline=None)
 def test_rough_studies_come_to_rest_with_every_trial_over(seed, rule, number, parallel):
@@ -205,6 +208,7 @@ def test_rough_studies_come_to_rest_with_every_trial_over(seed, rule, number, pa
     assert len(world.runner.trained) == len(set(world.runner.trained))
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10_000), st.sampled_from(list(RULES)), st.data())
 @settings(max_examples=25, deadline=None)
 def test_kills_and_a_restart_at_any_write_give_the_same_study(seed, rule, data):

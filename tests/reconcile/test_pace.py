@@ -156,6 +156,7 @@ def test_a_paced_study_that_is_laid_down_says_how_it_was_left(
     assert (told.pending, told.completed) == (states.count(TrialReason.PENDING), states.count(TrialReason.COMPLETED))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", [hasty, rough])
 @pytest.mark.parametrize("before", [False, True])
 def test_a_crash_at_any_write_of_a_paced_study_loses_nothing(script: Callable[..., Script], before: bool) -> None:

@@ -128,6 +128,7 @@ def effects(script, **study):
     return world.run().fuse.count, lineage(world), values(world)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
 def test_a_crash_at_any_write_changes_no_lineage(before):
     count, expected, found = effects(trained)
@@ -138,6 +139,7 @@ def test_a_crash_at_any_write_changes_no_lineage(before):
         assert (lineage(world), values(world)) == (expected, found), at
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 10_000), at=st.integers(1, 100), before=st.booleans())
 @settings(max_examples=25, deadline=None)
 def test_kills_of_members_and_of_the_process_change_no_lineage(seed, at, before):
@@ -149,6 +151,7 @@ def test_kills_of_members_and_of_the_process_change_no_lineage(seed, at, before)
     assert (lineage(world), values(world)) == (expected, found)
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 10_000), mode=st.sampled_from(["synchronous", "asynchronous"]))
 @example(seed=1425, mode="asynchronous")  # nobody is left to wait for, and only the algorithm knows it
 @settings(max_examples=60, deadline=None)

@@ -261,6 +261,7 @@ def test_maximise_is_minimise_of_the_negative():
     assert [(a, s, [-v for v in values]) for a, s, values in up] == down
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["random", "grid", "tpe", "evolution"])
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
 def test_a_crash_at_any_write_changes_nothing_in_the_outcome(algorithm, before):
@@ -283,6 +284,7 @@ def test_a_crash_at_any_write_changes_nothing_in_the_outcome(algorithm, before):
         assert world.state() is undisturbed.state()
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 10_000), at=st.integers(1, 60), before=st.booleans(), parallel=st.integers(1, 4))
 @settings(max_examples=60, deadline=None)
 def test_rough_studies_with_a_crash_keep_every_invariant_and_come_to_rest(seed, at, before, parallel):

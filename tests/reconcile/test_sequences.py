@@ -52,6 +52,7 @@ def test_the_order_of_events_changes_no_result_where_the_search_does_not_look(pa
     assert {state for _, state, _ in outcomes[0]} == {"Completed"}
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10_000), st.sampled_from(["median", "percentile", "asha", "patience"]))
 @settings(max_examples=15, deadline=None)
 def test_rough_studies_under_every_rule_come_to_rest(seed, rule):
@@ -107,6 +108,7 @@ def test_constraints_keep_the_lowest_from_winning():
 # ---- interrupted, restarted ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 10_000), moments=st.lists(st.integers(1, 25), min_size=1, max_size=4))
 @settings(max_examples=25, deadline=None)
 def test_an_interrupted_study_lays_all_down_and_goes_on_with_the_next_run(seed, moments):
@@ -184,6 +186,7 @@ def edit(world: World, what: str, value: object) -> None:
         world.edit(budget=world.study.spec.budget.model_copy(update={what: value}))
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 10_000), edits=st.lists(st.tuples(st.integers(1, 20), EDITS), max_size=6))
 @settings(max_examples=40, deadline=None)
 def test_a_study_that_is_edited_at_any_moment_keeps_every_invariant(seed, edits):
@@ -225,6 +228,7 @@ def test_fewer_slots_start_nothing_until_enough_are_free():
 # ---- a store that others write to ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10_000))
 @settings(max_examples=25, deadline=None)
 def test_conflicts_in_the_store_are_met_by_looking_again(seed):

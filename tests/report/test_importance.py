@@ -30,6 +30,7 @@ def shares(found):
 
 
 # Var(k x) of a uniform x is k² / 12, so the share of each term of a sum is its k² by the sum of all.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("weights", "expected", "tolerance"),
     [

@@ -200,6 +200,7 @@ def test_packing_does_not_depend_on_the_clock():
     assert pack("text") == pack("text")
 
 
+@pytest.mark.slow
 def test_ten_thousand_trials_stay_below_six_megabytes():
     view = build_view(*digits_study(10_000))
 

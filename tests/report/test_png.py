@@ -10,6 +10,8 @@ from report.studies import START, a_study, digits_study, two_objectives
 from seatrial.errors import UsageError
 from seatrial.report import build_view, write_png
 
+pytestmark = pytest.mark.slow
+
 
 def size_of(path):
     content = path.read_bytes()

@@ -417,6 +417,7 @@ class ClientContract:
 
         assert [event.type for event in found] == ["DELETED"]
 
+    @pytest.mark.slow
     @live
     async def test_a_watch_waits_for_what_comes_and_ends_at_its_timeout(self, client: KubeClient, namespace: str):
         start = (await client.list(LEASES, namespace)).version

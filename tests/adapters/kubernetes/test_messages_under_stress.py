@@ -204,6 +204,7 @@ def end_all(cluster: Cluster) -> None:
         cluster.kubelet.advance(1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("disturbed", ["left alone", "deleted by somebody", "evicted afterwards"])
 def test_nothing_is_lost_when_two_hundred_pods_end_while_the_operator_is_down(disturbed):
     study = a_study(budget={"maxTrials": MANY, "parallelTrials": MANY})

@@ -194,6 +194,7 @@ def test_pods_that_an_operator_marked_before_it_died_are_swept_by_the_next_one()
     assert life.cluster.pods() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["random", "grid"])
 @pytest.mark.parametrize("moment", [Moment.BEFORE, Moment.AFTER])
 def test_an_operator_that_dies_at_any_write_changes_nothing(algorithm: str, moment: Moment):

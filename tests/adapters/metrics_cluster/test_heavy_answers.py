@@ -19,6 +19,8 @@ from decide.builders import NOON
 from seatrial.adapters.metrics.fetching import Answer, Fetcher, Unreachable
 from seatrial.api.study import Study
 
+pytestmark = pytest.mark.slow
+
 _MIB = 1 << 20
 _READ = 8 * _MIB
 _SOCKETS = 12 * _MIB

@@ -23,6 +23,8 @@ from adapters.metrics_cluster.test_scrape_source import SCRAPED, Addresses
 from adapters.metrics_cluster.test_scrape_source import a_source as a_scraping_source
 from adapters.metrics_cluster.worlds import HandClock, points, running_attempts
 
+pytestmark = pytest.mark.slow
+
 Start = Callable[..., RunningTrial]
 
 VICTIM = {

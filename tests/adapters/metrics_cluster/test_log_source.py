@@ -56,6 +56,7 @@ async def test_a_line_without_end_is_skipped_and_the_next_is_read():
     assert points(curves["s-0"]["loss"]) == [(1, 0.9), (3, 0.7)]
 
 
+@pytest.mark.slow
 async def test_an_endless_log_is_read_in_part_and_told():
     class Endless(Logs):
         async def read(self, study: Study, trial: str, number: int) -> AsyncGenerator[bytes, None]:

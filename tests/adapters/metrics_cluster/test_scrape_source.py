@@ -95,6 +95,7 @@ async def test_a_trial_is_asked_as_often_as_its_steps_move(faulty: FaultyServer)
     assert slow < 12
 
 
+@pytest.mark.slow
 async def test_many_trials_together_are_not_asked_faster_than_the_bound(faulty: FaultyServer):
     clock, addresses = HandClock(), Addresses()
     names = [f"s-{i}" for i in range(40)]
@@ -188,6 +189,7 @@ async def test_only_the_running_attempt_is_asked(faulty: FaultyServer):
     assert due is None
 
 
+@pytest.mark.slow
 async def test_a_trial_that_ended_keeps_the_curve_it_had(start_trial: Start):
     clock, addresses = HandClock(), Addresses()
     trial = start_trial("s-0")

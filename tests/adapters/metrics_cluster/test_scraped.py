@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -113,6 +114,7 @@ def test_metrics_beyond_the_bound_are_named_and_objectives_always_have_a_place()
     assert len(trial.dropped) == 10
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=40), st.data())
 def test_whatever_scrapes_catch_the_rungs_of_a_training_are_exact(picks: list[int], data: st.DataObject):
     """A training of steps 1..30; scrapes catch some of its steps, in order."""

@@ -83,6 +83,7 @@ def test_another_process_answers_as_this_one_does():
     with_desk(body)
 
 
+@pytest.mark.slow
 def test_more_studies_than_a_process_keeps_are_answered_again_and_again_and_no_account_grows():
     snapshot = a_snapshot_with_an_end()
 
@@ -142,6 +143,7 @@ def test_a_slow_study_holds_up_no_other():
     with_desk(body)
 
 
+@pytest.mark.slow
 def test_a_question_that_takes_too_long_ends_with_its_process_and_the_next_one_is_answered():
     restarts: list[int] = []
 
@@ -180,6 +182,7 @@ def test_a_process_that_dies_is_replaced():
     with_desk(body)
 
 
+@pytest.mark.slow
 def test_a_further_process_leaves_when_it_has_nothing_to_do():
     async def body(found: AskDesk) -> None:
         slow = asyncio.ensure_future(found.ask("slow", a_snapshot(), 1))

@@ -198,6 +198,7 @@ def test_a_loop_that_ends_takes_the_process_along():
     play(body)
 
 
+@pytest.mark.slow
 def test_who_loses_the_lease_ends(monkeypatch: pytest.MonkeyPatch):
     async def body(place: Place) -> None:
         operator = place.operator()
