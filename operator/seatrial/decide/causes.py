@@ -220,7 +220,9 @@ TREATMENTS: Mapping[Cause, Treatment] = {
     Cause.KUEUE: _infrastructure(
         "Kueue took its place back", "StoppedByKueue", advice="look at its Workload: kubectl describe workload"
     ),
-    Cause.LOST: _infrastructure("it is gone without a trace of how it ended", "Lost", "ContainerStatusUnknown"),
+    Cause.LOST: _infrastructure(
+        "it is gone without a trace of how it ended", "Lost", "ContainerStatusUnknown", "NotTaken"
+    ),
     Cause.ENDED_FROM_OUTSIDE: _infrastructure("it was asked to end by somebody else, and did so in good order"),
     Cause.PAUSED_UNASKED: Treatment(
         what="it said that it paused at a step, where nobody had asked it to",

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from adapters.contracts import RunnerContract, StoreContract
-from adapters.kubernetes.world import Cluster, Memory, ensure_trial
+from adapters.kubernetes.world import Cluster, Memory, a_study_that_reuses, ensure_trial
 from decide.builders import a_study
 from seatrial.adapters.local.simulated import Script
 from seatrial.api.study import Study, StudyStatus
@@ -69,11 +69,11 @@ class TestKubernetesStore(StoreContract):
 class SettledWorld:
     """A runner of which nothing is stale, on a cluster whose trials are stored when they start."""
 
-    def __init__(self, capacity: int | None = None) -> None:
+    def __init__(self, capacity: int | None = None, study: Study | None = None) -> None:
         self.given: dict[tuple[str, int], Trial] = {}
         self.cluster = Cluster(self._play, capacity=capacity)
         self.memory = Memory(self.cluster)
-        self.key = self.cluster.put_study(a_study())
+        self.key = self.cluster.put_study(study or a_study())
         self.study = self.cluster.stored(self.key)
         self.runner = self
         self.metrics = self.cluster.kubelet
@@ -118,3 +118,15 @@ class TestKubernetesRunner(RunnerContract):
     @pytest.fixture
     def small_world(self):
         return SettledWorld(capacity=1)
+
+
+class TestRunnerThatHandsPodsOn(RunnerContract):
+    """Attempts that ended well leave their Pods to the next ones."""
+
+    @pytest.fixture
+    def world(self):
+        return SettledWorld(study=a_study_that_reuses())
+
+    @pytest.fixture
+    def small_world(self):
+        return SettledWorld(capacity=1, study=a_study_that_reuses())

@@ -416,13 +416,13 @@ async def test_pods_that_ended_well_wait_for_each_other_and_are_deleted_by_one_c
         await lab.runner.release(lab.study, lab.trial(index), 0)
 
     await lab.observe()
-    early, due = lab.cluster.pods(), lab.runner.sweep_seconds(lab.study)
+    early, due = lab.cluster.pods(), lab.runner.due_seconds(lab.study)
     await lab.sweep()
 
     assert (len(early), due) == (3, SWEEP_SECONDS)
     assert lab.cluster.pods() == []
     assert deletions(lab) == ["deletecollection pods default"]
-    assert lab.runner.sweep_seconds(lab.study) is None
+    assert lab.runner.due_seconds(lab.study) is None
 
 
 async def test_many_pods_are_not_kept_waiting():

@@ -120,7 +120,7 @@ class Life:
 
     def _unsettled(self, memory: Memory, look: Look) -> bool:
         lags = memory.pods.version != self.cluster.server.version
-        return lags or memory.runner.sweep_seconds(look.study) is not None
+        return lags or memory.runner.due_seconds(look.study) is not None
 
     def _check(self) -> None:
         """Hold what must always hold."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from decide.builders import a_study
 from seatrial.adapters.kubernetes import names
 from seatrial.adapters.kubernetes.fake.client import FakeClient, Faults
 from seatrial.adapters.kubernetes.fake.kubelet import FakeKubelet
@@ -65,7 +66,7 @@ class Memory:
         self, cluster: Cluster, *, faults: Faults = lambda *_: None, retention: Retention = Retention.NONE
     ) -> None:
         self.cluster = cluster
-        self.client = FakeClient(cluster.server, faults=faults)
+        self.client = FakeClient(cluster.server, faults=faults, logs=cluster.kubelet.read_log)
         self.changed: list[StudyKey] = []
         common = {"clock": cluster.clock, "on_change": self.changed.append, "pause": _no_pause}
         self.studies = Informer(self.client, STUDIES, build_study_record, **common)
@@ -118,3 +119,9 @@ def ensure_trial(cluster: Cluster, key: StudyKey, trial: Trial) -> Trial:
         body = {"metadata": {"name": trial.metadata.name, "labels": labels}, "spec": trial.spec.to_wire()}
         found = cluster.server.create(TRIALS, key.namespace, body)
     return build_trial_record(found).model
+
+
+def a_study_that_reuses(**spec: object) -> Study:
+    """Return a study whose Pods are handed on from trial to trial."""
+    containers = [{"name": "main", "image": "trial", "command": ["python", "train.py"]}]
+    return a_study(**{"trial": {"reuse": True, "template": {"spec": {"containers": containers}}}, **spec})

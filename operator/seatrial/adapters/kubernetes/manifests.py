@@ -12,6 +12,7 @@ from seatrial.adapters.kubernetes import names
 from seatrial.adapters.kubernetes.placement import exclude_nodes
 from seatrial.adapters.kubernetes.port import TRIALS, KubeObject
 from seatrial.adapters.kubernetes.security import add_security_defaults
+from seatrial.adapters.kubernetes.slot_pods import make_slot, why_cold
 from seatrial.api.base import to_seconds
 from seatrial.api.environment import TrialPaths, build_environment, checkpoint_url, select_container
 from seatrial.api.study import Study
@@ -39,6 +40,7 @@ def build_pod(
     Added to the template's own: an affinity against the nodes that the trial's record excludes.
     Set where the template is silent: metrics port and scrape annotations, termination message path and policy, no service account
     token, no service links, ``/dev/shm`` in memory, grace period, a deadline behind the timeout, a restricted security context.
+    With ``trial.reuse`` its container can run other attempts after this one, see :mod:`seatrial.adapters.kubernetes.slot_pods`.
 
     Args:
         study: As stored, with its uid.
@@ -72,6 +74,8 @@ def build_pod(
     container["env"] = _declare(variables) + list(container.get("env") or ())
     add_security_defaults(spec)
     exclude_nodes(spec, trial.status.excluded_nodes)
+    if not why_cold(study):
+        make_slot(study, pod, container, variables)
     return pod
 
 

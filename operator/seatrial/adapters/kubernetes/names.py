@@ -3,9 +3,13 @@
 from seatrial.api.base import GROUP
 
 __all__ = [
+    "ANNOTATION_DIRECTIVE",
+    "ANNOTATION_FIT",
+    "ANNOTATION_HANDED",
     "ANNOTATION_PATH",
     "ANNOTATION_PORT",
     "ANNOTATION_SCRAPE",
+    "ANNOTATION_STOP",
     "CHECKPOINTS",
     "FINALIZER",
     "LABEL_ATTEMPT",
@@ -32,6 +36,18 @@ FINALIZER = f"{GROUP}/result-tracking"
 ANNOTATION_SCRAPE = "prometheus.io/scrape"
 ANNOTATION_PORT = "prometheus.io/port"
 ANNOTATION_PATH = "prometheus.io/path"
+
+ANNOTATION_DIRECTIVE = f"{GROUP}/directive"
+"""On a Pod that runs one attempt after another: what it runs now. Its container reads it as a file."""
+
+ANNOTATION_FIT = f"{GROUP}/fit"
+"""Attempts whose Pods would be the same but for their variables have the same text here."""
+
+ANNOTATION_HANDED = f"{GROUP}/handed-at"
+"""When a Pod was handed on to its attempt; absent for the one that it was made for."""
+
+ANNOTATION_STOP = f"{GROUP}/stop-at"
+"""When its attempt was told to stop."""
 
 METRICS_PORT = 9464
 """Where a trial serves its metrics unless its template says otherwise: the port that exporters of OpenTelemetry use."""

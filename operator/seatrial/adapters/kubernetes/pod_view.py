@@ -15,6 +15,7 @@ failed by its own deadline                         Exited     DeadlineExceeded
 evicted for more local storage than its own limit  Exited     StorageExceeded
 an init container failed                           Exited     InitContainerFailed
 evicted, preempted, refused by its node            Lost       the disruption's or the Pod's reason
+ended before the attempt it was handed on to       Lost       the disruption's reason, or NotTaken
 its container's end is unknown to its node         Lost       the disruption's reason, or ContainerStatusUnknown
 deleted, and its node does not confirm             Lost       the disruption's reason, or NodeLost
 =================================================  =========  ===================================================
@@ -26,14 +27,16 @@ An end that somebody else brought about (a disruption, a deletion) is marked as 
 """
 
 import re
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 from seatrial.adapters.kubernetes.port import KubeObject
+from seatrial.adapters.kubernetes.slot_pods import SlotEnd, directive_id, read_slot, split_message
 from seatrial.adapters.metrics.termination import clean_text, parse_report
 from seatrial.api.quantity import parse_quantity
 from seatrial.decide.attempts import Attempt, Phase, Report, ReportStatus
 
-__all__ = ["PodView", "parse_time"]
+__all__ = ["PodView", "end_within", "parse_time"]
 
 _TERMINATED_BY_SIGNAL = {137: "SIGKILL", 143: "SIGTERM"}
 _INSUFFICIENT = re.compile(r"Insufficient [-./\w]+")
@@ -58,6 +61,8 @@ class PodView:
         self._trial, self._number = trial, number
         self.phase = str(self._status.get("phase", "Pending"))
         self.container = _training_name(pod)
+        self.owner_uid = _owner_uid(self._metadata)
+        self.slot = read_slot(pod, self.container, directive_id(self.owner_uid, number))
         self._states = {
             status.get("name"): status.get("state") or {} for status in self._status.get("containerStatuses") or ()
         }
@@ -73,7 +78,7 @@ class PodView:
             return self._never_began()
         running = self._states.get(self.container, {}).get("running")
         if running is not None:
-            return self._build(Phase.RUNNING, started_at=parse_time(running.get("startedAt")))
+            return self._build(Phase.RUNNING, started_at=self._began(running))
         reason, message = self._wait()
         return self._build(Phase.WAITING, reason, message)
 
@@ -135,14 +140,21 @@ class PodView:
     def _after_exit(self, ended: KubeObject) -> Attempt:
         code = int(ended.get("exitCode", 0))
         reason = str(ended.get("reason") or ("Completed" if code == 0 else "Error"))
+        text = str(ended.get("message") or "")
+        marked = split_message(text) if self.slot is not None else None
+        if marked is not None and self.slot is not None:
+            last, code, text = marked
+            if last != self.slot.id:
+                return self._not_taken()
+            # How its container ended later says nothing of it.
+            reason = "Completed" if code == 0 else "Error"
         if reason == _UNKNOWN_END:
             return self._after_unknown_end(ended)
-        text = str(ended.get("message") or "")
         report, note, output = _read_message(text, code)
         finished = parse_time(ended.get("finishedAt"))
         disruption, words = self.disruption()
-        whole = code == 0 and report is not None and report.status not in {ReportStatus.STOPPED, ReportStatus.PAUSED}
-        from_outside = self._was_ended(finished, disruption, whole=whole)
+        whole = _is_whole(report, code)
+        from_outside = self._was_ended(finished, disruption, whole=whole) and not (whole and marked is not None)
         if self._status.get("reason") in _OWN_ENDS and code != 0:
             reason, words, from_outside = str(self._status["reason"]), str(self._status.get("message") or ""), False
         elif self._exceeded_storage() and code != 0:
@@ -160,12 +172,27 @@ class PodView:
             message,
             exit_code=code,
             report=report,
-            started_at=parse_time(ended.get("startedAt")),
+            started_at=self._began(ended),
             finished_at=finished,
             infrastructure=from_outside,
             notes=(note,) if note else (),
             output="" if report else text,
         )
+
+    def _not_taken(self) -> Attempt:
+        """Return the attempt that a Pod was handed on to when it was about to end: it never began."""
+        disruption, words = self.disruption()
+        return self._build(
+            Phase.LOST,
+            disruption or "NotTaken",
+            words or "the Pod that it was given to ended before it began",
+            infrastructure=True,
+        )
+
+    def _began(self, state: KubeObject) -> datetime | None:
+        """Return when the attempt began: with its container, or when it was given the Pod of another one."""
+        handed_at = self.slot.handed_at if self.slot is not None else None
+        return handed_at or parse_time(state.get("startedAt"))
 
     def _after_unknown_end(self, ended: KubeObject) -> Attempt:
         """Return the attempt of a container whose end its node cannot tell: the exit code 137 there is made up."""
@@ -174,7 +201,7 @@ class PodView:
             Phase.LOST,
             disruption or _UNKNOWN_END,
             words or str(ended.get("message") or "its node does not know how its container ended"),
-            started_at=parse_time(ended.get("startedAt")),
+            started_at=self._began(ended),
             finished_at=parse_time(ended.get("finishedAt")),
             infrastructure=True,
         )
@@ -295,6 +322,41 @@ class PodView:
             if found.get("type") == kind:
                 return found
         return {}
+
+
+def end_within(running: Attempt, end: SlotEnd) -> Attempt:
+    """Return an attempt that has ended in a container that goes on, from what it was while it ran."""
+    report, note, output = _read_message(end.message, end.code)
+    reason, words = "Completed" if end.code == 0 else "Error", ""
+    if end.why == "timeout":
+        reason, words = "DeadlineExceeded", "it was ended long after its timeout"
+    elif end.why == "stop":
+        reason = _TERMINATED_BY_SIGNAL.get(end.code, reason)
+    message = ": ".join(filter(None, [f"exit code {end.code}" if end.code else "", words, output]))
+    begun, finished = (datetime.fromtimestamp(at, UTC) for at in (end.begun, end.finished))
+    return replace(
+        running,
+        phase=Phase.EXITED,
+        reason=reason,
+        message=clean_text(message)[:_MESSAGE_LIMIT],
+        exit_code=end.code,
+        report=report,
+        started_at=running.started_at or begun,
+        finished_at=finished,
+        notes=(note,) if note else (),
+        output="" if report else end.message,
+        waits_since=None,
+    )
+
+
+def _is_whole(report: Report | None, code: int) -> bool:
+    """Tell whether an attempt has told all that it was to tell, not only until it was stopped."""
+    return code == 0 and report is not None and report.status not in {ReportStatus.STOPPED, ReportStatus.PAUSED}
+
+
+def _owner_uid(metadata: KubeObject) -> str:
+    owner: KubeObject = next((held for held in metadata.get("ownerReferences") or () if held.get("controller")), {})
+    return str(owner.get("uid", ""))
 
 
 def _unschedulable(reason: str, message: str) -> tuple[str, str]:

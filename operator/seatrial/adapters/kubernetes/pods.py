@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from seatrial.adapters.kubernetes import names
 from seatrial.adapters.kubernetes.pod_view import PodView, parse_time
 from seatrial.adapters.kubernetes.port import KubeObject
+from seatrial.adapters.kubernetes.slot_pods import SlotRecord
 from seatrial.decide.attempts import Attempt, Phase
 from seatrial.ports import StudyKey
 
@@ -38,6 +39,7 @@ class PodRecord:
         lost_reason: Why it would be lost after that.
         address: Address for scraping its metrics, ``host:port``; empty when there is none.
         container: Name of the training container.
+        slot: What there is to know of one that can be handed on to other attempts; None for any other.
     """
 
     study: StudyKey
@@ -54,6 +56,7 @@ class PodRecord:
     lost_reason: str
     address: str
     container: str
+    slot: SlotRecord | None = None
 
     @property
     def held(self) -> bool:
@@ -110,7 +113,6 @@ def build_pod_record(pod: KubeObject) -> PodRecord:
         study = StudyKey(metadata["namespace"], labels[names.LABEL_STUDY])
     except KeyError as error:
         raise ValueError(f"Pod {metadata.get('name')} has no label {error}") from error
-    owner: KubeObject = next((held for held in metadata.get("ownerReferences") or () if held.get("controller")), {})
     finalizers = list(metadata.get("finalizers") or ())
     view = PodView(pod, trial, number)
     deletion = metadata.get("deletionTimestamp")
@@ -119,7 +121,7 @@ def build_pod_record(pod: KubeObject) -> PodRecord:
         name=metadata["name"],
         uid=metadata["uid"],
         study_uid=labels.get(names.LABEL_STUDY_UID, ""),
-        trial_uid=owner.get("uid", ""),
+        trial_uid=view.owner_uid,
         attempt=view.attempt(),
         created=parse_time(metadata.get("creationTimestamp")),
         finalizer=finalizers.index(names.FINALIZER) if names.FINALIZER in finalizers else None,
@@ -129,6 +131,7 @@ def build_pod_record(pod: KubeObject) -> PodRecord:
         lost_reason=view.disruption()[0],
         address=_address(pod),
         container=view.container,
+        slot=view.slot,
     )
 
 

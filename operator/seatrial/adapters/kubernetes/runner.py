@@ -12,11 +12,14 @@ from enum import StrEnum
 
 from seatrial.adapters.kubernetes import names
 from seatrial.adapters.kubernetes.faults import AlreadyExists, ApiError, Conflict, Forbidden, Invalid, NotFound
+from seatrial.adapters.kubernetes.handing import HandOver
 from seatrial.adapters.kubernetes.informer import Informer
 from seatrial.adapters.kubernetes.manifests import build_pod
-from seatrial.adapters.kubernetes.pods import PodRecord, build_release, read_attempt
+from seatrial.adapters.kubernetes.pods import PodRecord, build_release
 from seatrial.adapters.kubernetes.port import PODS, TRIALS, KubeClient, PatchKind
 from seatrial.adapters.kubernetes.records import build_trial_record
+from seatrial.adapters.kubernetes.slot_pods import why_cold
+from seatrial.adapters.kubernetes.slots import Slots
 from seatrial.adapters.kubernetes.sweeping import Sweeper
 from seatrial.api.study import Study, StudySpec
 from seatrial.api.trial import Trial
@@ -30,6 +33,7 @@ from seatrial.ports import Clock, StudyKey
 __all__ = ["KubernetesRunner", "Refusal", "Retention"]
 
 _ENDED = frozenset({Phase.EXITED, Phase.LOST})
+_LACKS_ROOM = frozenset({"Insufficient", "Unschedulable", "SchedulingGated"})
 _SOON_SECONDS = 1.0
 
 
@@ -90,6 +94,8 @@ class KubernetesRunner:
         self._refused: dict[StudyKey, dict[str, _Refused]] = {}
         self._needed: dict[StudyKey, str] = {}
         self._sweeper = Sweeper(client, clock=clock)
+        self._slots = Slots(client, clock=clock)
+        self._hand_over = HandOver(client, pods, self._slots, clock=clock)
 
     async def observe(self, study: Study) -> Mapping[str, Attempt]:
         """Return the newest attempt of every trial that has one; what was refused is tried again when it is time.
@@ -106,40 +112,49 @@ class KubernetesRunner:
         rests = study.status is not None and study.status.completion_time is not None
         sweep = sum(pod.swept for pod in pods)
         self._sweeper.look(key, study.metadata.uid or "", sweep, at_once=rests)
-        for pod in pods:
-            if not pod.released:
-                attempt = read_attempt(pod, now)
-                known = found.get(attempt.trial)
-                if known is None or known.number < attempt.number:
-                    found[attempt.trial] = attempt
+        await self._slots.look(key, pods)
+        for pod in self._slots.overdue(pods, rests=rests or study.spec.suspend or self._is_crowded(study)):
+            await self._let_go(pod, keep=False)
+        shown = [pod for pod in pods if not pod.released and not self._slots.free(pod)]
+        for pod in shown:
+            attempt = self._slots.read(pod, now)
+            known = found.get(attempt.trial)
+            if known is None or known.number < attempt.number:
+                found[attempt.trial] = attempt
+        for pod in shown:
+            if self._slots.idle(pod) and pod.attempt.number < found[pod.attempt.trial].number:
+                # A later attempt has another Pod, so that its result is stored.
+                self._slots.set_free(pod)
         for name, refused in self._refused.get(key, {}).items():
             found.setdefault(name, refused.shown)
         return found
 
     async def start(self, study: Study, trial: Trial, number: int) -> None:
-        """Create the attempt's Pod. Starting again does nothing.
+        """Create the attempt's Pod, or hand another one's on to it. Starting again does nothing.
 
         Raises:
             SpecError: If the template has no container that trains.
             TransientError: If an earlier attempt has not ended, the Pod's name is still taken by another one, or the server's record of the
                 trial says that this attempt is over.
         """
-        name, namespace = trial.metadata.name, _key(study).namespace
+        name = trial.metadata.name
         for earlier in range(number, -1, -1):
-            pod = self._pods.get(namespace, names.build_pod_name(name, earlier))
+            pod = self._find(study, trial, earlier)
             if pod is None or pod.released or pod.trial_uid != trial.metadata.uid:
                 continue
             if earlier == number:
                 return
-            if read_attempt(pod, self._clock.now()).phase not in _ENDED:
+            if self._slots.read(pod, self._clock.now()).phase not in _ENDED:
                 words = f"attempt {earlier} of {name} has not ended; attempt {number} starts when it has"
                 raise TransientError(words, retry_after_seconds=_SOON_SECONDS)
-            await self._let_go(pod)
+            if not self._slots.idle(pod):
+                await self._let_go(pod)
         known = self._refused.get(_key(study), {}).get(name)
         if known is not None and known.shown.number >= number:
             return
         await self._confirm(_key(study).namespace, trial, number)
-        await self._create(study, trial, number)
+        if why_cold(study) or not await self._is_placed(study, trial, number):
+            await self._create(study, trial, number)
 
     async def confirm(self, study: Study, trial: Trial, number: int) -> None:
         """Ask the server itself: the news of a Pod's end may be late, or never come.
@@ -148,27 +163,33 @@ class KubernetesRunner:
             TransientError: If the Pod is not as it is known here.
         """
         namespace, now = _key(study).namespace, self._clock.now()
-        pod = self._pods.get(namespace, names.build_pod_name(trial.metadata.name, number))
+        pod = self._find(study, trial, number)
         if pod is None or pod.released:
             return
         newest = await self._refresh(namespace, pod.name)
         if newest is None:
             self._pods.note_gone(namespace, pod.name, pod.uid)
-        if newest is None or newest.uid != pod.uid or _stand(newest, now) != _stand(pod, now):
+        if newest is None or newest.uid != pod.uid or self._stand(newest, now) != self._stand(pod, now):
             words = f"Pod {pod.name} is not as it was known here; look again"
             raise TransientError(words, retry_after_seconds=_SOON_SECONDS)
 
     async def stop(self, study: Study, trial: Trial, number: int) -> None:
-        """Delete the attempt's Pod: the kubelet sends SIGTERM, and SIGKILL after the grace period; the finalizer keeps the result."""
+        """Delete the attempt's Pod: the kubelet sends SIGTERM, and SIGKILL after the grace period; the finalizer keeps the result.
+
+        A Pod that can be handed on stays, and ends its attempt itself.
+        """
         refused = self._refused.get(_key(study), {}).get(trial.metadata.name)
         if refused is not None and refused.shown.number == number:
             self._drop(refused)
             return
-        pod = self._pods.get(_key(study).namespace, names.build_pod_name(trial.metadata.name, number))
-        if pod is None or pod.released or pod.deleting or pod.attempt.phase in _ENDED:
+        pod = self._find(study, trial, number)
+        if pod is None or pod.released or pod.deleting or self._slots.read(pod, self._clock.now()).phase in _ENDED:
             return
         await self._confirm_stranger(trial, pod)
-        await self._delete(pod)
+        if self._slots.obeys(pod) and not self._is_crowded(study):
+            await self._hand_over.stop(pod)
+        else:
+            await self._delete(pod)
 
     async def release(self, study: Study, trial: Trial, number: int) -> None:
         """Let go of the Pod of an attempt that ended and whose result is stored.
@@ -183,17 +204,24 @@ class KubernetesRunner:
                 raise _not_ended(name, number)
             self._forget(key, name)
             return
-        pod = self._pods.get(key.namespace, names.build_pod_name(name, number))
+        pod = self._find(study, trial, number)
         if pod is None or pod.released:
             return
-        if read_attempt(pod, self._clock.now()).phase not in _ENDED:
+        if self._slots.read(pod, self._clock.now()).phase not in _ENDED:
             raise _not_ended(name, number)
         await self._confirm_stranger(trial, pod)
-        await self._let_go(pod)
+        if self._slots.idle(pod):
+            self._slots.set_free(pod)
+        else:
+            await self._let_go(pod)
 
-    def sweep_seconds(self, study: Study) -> float | None:
-        """Return seconds until the study should be observed again because Pods of it are to be deleted; None when there are none."""
-        return self._sweeper.due_seconds(_key(study))
+    def due_seconds(self, study: Study) -> float | None:
+        """Return seconds until the study should be observed again: Pods of it are to be deleted, or have more to tell; None when there are none."""
+        key = _key(study)
+        waits = [
+            seconds for seconds in (self._sweeper.due_seconds(key), self._slots.due_seconds(key)) if seconds is not None
+        ]
+        return min(waits, default=None)
 
     async def retain(self, study: Study, needed: Needed) -> None:
         """Let the attempts that start from now on remove what need not stay: the volume is theirs."""
@@ -250,12 +278,26 @@ class KubernetesRunner:
         self._refused.pop(key, None)
         self._needed.pop(key, None)
         self._sweeper.forget(key)
+        self._slots.forget(key)
 
     # ---- inside ------------------------------------------------------------------------------------------------------
 
     def _of(self, study: Study) -> list[PodRecord]:
         pods = self._pods.of(_key(study)).values()
         return [pod for pod in pods if pod.study_uid == (study.metadata.uid or "")]
+
+    def _find(self, study: Study, trial: Trial, number: int) -> PodRecord | None:
+        """Return the Pod that an attempt has: by its name, or, where Pods are handed on, another one's."""
+        key, name = _key(study), trial.metadata.name
+        own = self._pods.get(key.namespace, names.build_pod_name(name, number))
+        if own is not None and (own.slot is None or _has(own, name, number)):
+            return own
+        return next((pod for pod in self._of(study) if pod.slot is not None and _has(pod, name, number)), None)
+
+    def _is_crowded(self, study: Study) -> bool:
+        """Whether attempts of a study wait for room, so that none of its Pods should stand idle."""
+        waiting = (pod for pod in self._of(study) if pod.attempt.phase is Phase.WAITING and not pod.released)
+        return bool(self._refused.get(_key(study))) or any(pod.attempt.reason in _LACKS_ROOM for pod in waiting)
 
     async def _confirm(self, namespace: str, trial: Trial, number: int) -> None:
         """Ask the server itself for the record: lists and watches may lag behind the attempt's end, when its Pod is gone already."""
@@ -285,6 +327,20 @@ class KubernetesRunner:
         if stored["metadata"].get("uid") == pod.trial_uid:
             words = f"Trial {trial.metadata.name} exists, though what is known here is older"
             raise TransientError(words, retry_after_seconds=_SOON_SECONDS)
+
+    async def _is_placed(self, study: Study, trial: Trial, number: int) -> bool:
+        """Hand a Pod on to an attempt; return whether it has one now."""
+        key = _key(study)
+        wanted = build_pod(study, trial, number, rungs=self._find_rungs(study.spec), needed=self._needed.get(key))
+        idle = [pod for pod in self._of(study) if self._slots.idle(pod)]
+        if await self._hand_over.place(trial, number, wanted, idle):
+            self._forget(key, trial.metadata.name)
+            return True
+        unfit = next((pod for pod in idle if self._slots.free(pod)), None)
+        if unfit is not None:
+            # It holds what the attempt's own Pod would wait for.
+            await self._let_go(unfit, keep=False)
+        return False
 
     async def _create(self, study: Study, trial: Trial, number: int) -> None:
         key, name = _key(study), trial.metadata.name
@@ -317,7 +373,7 @@ class KubernetesRunner:
             await self._delete(pod)
             words = f"Pod {name} is over and its result is gone; it is started again when it is deleted"
             raise TransientError(words, retry_after_seconds=_SOON_SECONDS)
-        if pod is not None and pod.held and pod.deleting and read_attempt(pod, self._clock.now()).phase in _ENDED:
+        if pod is not None and pod.held and pod.deleting and self._slots.read(pod, self._clock.now()).phase in _ENDED:
             # It belonged to an earlier trial of this name, and only we hold it.
             await self._let_go(pod)
         words = f"the name of Pod {name} is taken by a Pod that is not of this trial; it starts when that is gone"
@@ -333,6 +389,11 @@ class KubernetesRunner:
             raise TransientError(f"Pod {name} cannot be read: {error}") from error
         # The cache is one of Pods with this label.
         return self._pods.note(found) if names.LABEL_TRIAL in (found["metadata"].get("labels") or {}) else None
+
+    def _stand(self, pod: PodRecord, now: datetime) -> tuple[str, Phase, str, datetime | None]:
+        """Return what an attempt may be given up for: that it runs or is lost, or why and since when it waits."""
+        attempt = self._slots.read(pod, now)
+        return attempt.trial, attempt.phase, attempt.reason, attempt.waits_since
 
     def _note_refusal(self, study: Study, trial: Trial, shown: Attempt) -> None:
         within = self._refused.setdefault(_key(study), {})
@@ -426,10 +487,8 @@ def _key(study: Study) -> StudyKey:
     return StudyKey(study.metadata.namespace or "default", study.metadata.name)
 
 
-def _stand(pod: PodRecord, now: datetime) -> tuple[Phase, str, datetime | None]:
-    """Return what an attempt may be given up for: that it runs or is lost, or why and since when it waits."""
-    attempt = read_attempt(pod, now)
-    return attempt.phase, attempt.reason, attempt.waits_since
+def _has(pod: PodRecord, trial: str, number: int) -> bool:
+    return (pod.attempt.trial, pod.attempt.number) == (trial, number)
 
 
 def _not_ended(name: str, number: int) -> TransientError:

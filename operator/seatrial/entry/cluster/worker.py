@@ -193,7 +193,7 @@ class StudyWorker:
         if look.moved:
             return Again(0.0)
         held = any(trial.live is not None for trial in look.snapshot.trials)
-        sweep = self._world.runner.sweep_seconds(look.study)
+        sweep = self._world.runner.due_seconds(look.study)
         if look.plan.state.reason.terminal and not held and sweep is None:
             await self._forget(key)
             return Again(None)
@@ -214,7 +214,7 @@ class StudyWorker:
         if look is None:
             return Again(0.0)
         self._observer.on_look(key, look.study, record.status.conditions if record.status else [])
-        return Again(0.0 if look.moved else _pause(look, None, self._world.runner.sweep_seconds(study)))
+        return Again(0.0 if look.moved else _pause(look, None, self._world.runner.due_seconds(study)))
 
     async def _last_valid(self, key: StudyKey, record: StudyRecord) -> Study | None:
         """Return the study as it was when it was valid; what is left of it where that is not known any more."""

@@ -20,17 +20,26 @@ from seatrial.decide.curves import CurveBuilder, Curves
 __all__ = ["FakeKubelet", "write_report"]
 
 _NODE = "node-0"
+_IDLE_SECONDS = 60.0
+"""How long a container that can run other attempts waits for one."""
 
 
 @dataclass(slots=True)
 class _Play:
-    """One container on the stage."""
+    """One attempt on the stage.
+
+    Attributes:
+        id: By which directives name it; empty for one whose container runs nothing else.
+        idle_since: Since when its container waits for another one.
+    """
 
     script: Script
     grace_seconds: float
     started_at: datetime | None = None
     stop_at: datetime | None = None
     ended: bool = False
+    id: str = ""
+    idle_since: datetime | None = None
 
     def natural_end(self) -> datetime | None:
         if self.started_at is None or math.isinf(self.script.duration_seconds):
@@ -85,7 +94,8 @@ class FakeKubelet:
     started: list[tuple[str, int]] = field(default_factory=list)
     peak: int = 0
     _plays: dict[str, _Play] = field(default_factory=dict)
-    _names: dict[tuple[str, int], str] = field(default_factory=dict)
+    _attempts: dict[tuple[str, int], _Play] = field(default_factory=dict)
+    _logs: dict[tuple[str, str], list[str]] = field(default_factory=dict)
 
     def step(self) -> None:
         """Bring all Pods to where they are now."""
@@ -94,11 +104,13 @@ class FakeKubelet:
         now = self.clock.now()
         for pod in self.server.peek(PODS):
             play = self._plays.get(pod["metadata"]["uid"])
-            if play is not None and play.stop_at is None and pod["metadata"].get("deletionTimestamp"):
+            if play is not None and play.stop_at is None and _is_told_to_stop(pod, play):
                 play.stop_at = now
             end = play.end() if play is not None else None
             if play is not None and not play.ended and end is not None and end <= now:
                 self._end(pod, play, end)
+            if play is not None and play.idle_since is not None:
+                self._go_on(pod, play, now)
             self._confirm(pod)
         self._schedule(now)
 
@@ -107,6 +119,8 @@ class FakeKubelet:
         now, times = self.clock.now(), []
         for play in self._plays.values():
             end = play.end()
+            if play.idle_since is not None:
+                times.append(play.idle_since + timedelta(seconds=_IDLE_SECONDS))
             if play.ended or play.started_at is None or end is None:
                 continue
             reports = (play.started_at + timedelta(seconds=at) for at, _, _ in play.script.curve)
@@ -134,7 +148,7 @@ class FakeKubelet:
         found: dict[str, Curves] = {}
         window = max(objective.window for objective in study.spec.objectives)
         for name, attempt in attempts.items():
-            play = self._plays.get(self._names.get((name, attempt.number), ""))
+            play = self._attempts.get((name, attempt.number))
             if play is None:
                 continue
             builders: dict[str, CurveBuilder] = {}
@@ -143,6 +157,10 @@ class FakeKubelet:
                     builders.setdefault(metric, CurveBuilder(window=window)).add(step, value)
             found[name] = {metric: builder.build() for metric, builder in builders.items()}
         return found
+
+    def read_log(self, namespace: str, name: str) -> str:
+        """Return what the container of a Pod that can be handed on has printed."""
+        return "".join(self._logs.get((namespace, name), ()))
 
     # ---- scheduling --------------------------------------------------------------------------------------------------
 
@@ -165,16 +183,8 @@ class FakeKubelet:
 
     def _begin(self, pod: KubeObject, now: datetime) -> None:
         metadata = pod["metadata"]
-        labels = metadata["labels"]
-        name, number = labels[names.LABEL_TRIAL], int(labels[names.LABEL_ATTEMPT])
-        try:
-            trial = Trial.model_validate(_without_noise(self.server.get(TRIALS, metadata["namespace"], name)))
-        except NotFound:
+        if not self._play(pod, now):
             return
-        grace = float(pod["spec"].get("terminationGracePeriodSeconds", 30))
-        self._plays[metadata["uid"]] = _Play(self.script(trial, number), grace, started_at=now)
-        self._names[name, number] = metadata["uid"]
-        self.started.append((name, number))
         bound = self.server.patch(
             PODS, metadata["namespace"], metadata["name"], {"spec": {"nodeName": _NODE}}, kind=PatchKind.MERGE
         )
@@ -187,12 +197,48 @@ class FakeKubelet:
                 "podIP": "10.0.0.1",
                 "startTime": write_time(now),
                 "conditions": [*others, scheduled],
-                "containerStatuses": [
-                    {"name": container["name"], "state": {"running": {"startedAt": write_time(now)}}}
-                    for container in pod["spec"]["containers"]
-                ],
+                "containerStatuses": _running(pod, now, ready=True),
             },
         )
+
+    def _play(self, pod: KubeObject, now: datetime) -> bool:
+        """Begin the attempt that a Pod has; return whether there is one to begin."""
+        metadata = pod["metadata"]
+        labels = metadata["labels"]
+        name, number = labels[names.LABEL_TRIAL], int(labels[names.LABEL_ATTEMPT])
+        try:
+            trial = Trial.model_validate(_without_noise(self.server.get(TRIALS, metadata["namespace"], name)))
+        except NotFound:
+            return False
+        grace = float(pod["spec"].get("terminationGracePeriodSeconds", 30))
+        play = _Play(self.script(trial, number), grace, started_at=now, id=_directive(pod).get("id", ""))
+        self._plays[metadata["uid"]] = self._attempts[name, number] = play
+        self.started.append((name, number))
+        return True
+
+    # ---- containers that run one attempt after another -----------------------------------------------------------------
+
+    def _rest(self, pod: KubeObject, play: _Play, code: int, end: datetime) -> None:
+        """Let a container wait for its next attempt, and tell by its log how the last one ended."""
+        play.idle_since = end
+        metadata, began = pod["metadata"], play.started_at or end
+        told = {"id": play.id, "code": code, "begun": began.timestamp(), "finished": end.timestamp()}
+        told |= {"message": _message(play, code, end), "why": "stop" if play.cut_short() else ""}
+        self._logs.setdefault((metadata["namespace"], metadata["name"]), []).append(
+            f"seatrial-slot ended {json.dumps(told)}\n"
+        )
+        self._write(pod, {"containerStatuses": _running(pod, began, ready=False)})
+
+    def _go_on(self, pod: KubeObject, play: _Play, now: datetime) -> None:
+        """Begin what a container that waits was given, or end it."""
+        wanted = _directive(pod)
+        tired = play.idle_since is not None and now - play.idle_since >= timedelta(seconds=_IDLE_SECONDS)
+        if pod["metadata"].get("deletionTimestamp") or (tired and wanted.get("id") == play.id):
+            play.idle_since = None
+            self._terminate(pod, play, play.exit_code(), now)
+        elif wanted.get("id") != play.id and self._play(pod, now):
+            play.idle_since = None
+            self._write(pod, {"containerStatuses": _running(pod, now, ready=True)})
 
     # ---- ends --------------------------------------------------------------------------------------------------------
 
@@ -204,6 +250,15 @@ class FakeKubelet:
             self._write(pod, status)
             return
         code = play.exit_code()
+        gentle = code == 0 or _directive(pod).get("stop")
+        outside = play.script.infrastructure or pod["metadata"].get("deletionTimestamp")
+        if play.id and gentle and not outside:
+            self._rest(pod, play, code, end)
+        else:
+            self._terminate(pod, play, code, end)
+
+    def _terminate(self, pod: KubeObject, play: _Play, code: int, end: datetime) -> None:
+        """End the container with its attempt."""
         reason = "Completed" if code == 0 else "Error"
         if play.script.reason and not play.cut_short():
             reason = play.script.reason
@@ -212,9 +267,9 @@ class FakeKubelet:
             "reason": reason,
             "startedAt": write_time(play.started_at or end),
             "finishedAt": write_time(end),
-            "message": _message(play, code, end),
+            "message": (f"seatrial-slot {play.id} {code}\n" if play.id else "") + _message(play, code, end),
         }
-        status = {
+        status: KubeObject = {
             "phase": "Succeeded" if code == 0 else "Failed",
             "containerStatuses": [
                 {"name": container["name"], "state": {"terminated": ended}} for container in pod["spec"]["containers"]
@@ -264,6 +319,24 @@ class FakeKubelet:
             kind=PatchKind.MERGE,
             subresource="status",
         )
+
+
+def _directive(pod: KubeObject) -> KubeObject:
+    text = (pod["metadata"].get("annotations") or {}).get(names.ANNOTATION_DIRECTIVE)
+    found: KubeObject = json.loads(text) if text else {}
+    return found
+
+
+def _is_told_to_stop(pod: KubeObject, play: _Play) -> bool:
+    wanted = _directive(pod)
+    return bool(pod["metadata"].get("deletionTimestamp") or (wanted.get("stop") and wanted.get("id") == play.id))
+
+
+def _running(pod: KubeObject, since: datetime, *, ready: bool) -> list[KubeObject]:
+    return [
+        {"name": container["name"], "ready": ready, "state": {"running": {"startedAt": write_time(since)}}}
+        for container in pod["spec"]["containers"]
+    ]
 
 
 def _is_over(pod: KubeObject) -> bool:

@@ -1,0 +1,114 @@
+"""Hands Pods whose attempts are dealt with on to the next attempts.
+
+The record of a trial is always written before its Pod is given away, and the Pod is given away by one write, which fails if it is not any
+more what it is taken for. So whoever comes after a crash finds each Pod to be either still the old attempt's or the new one's.
+"""
+
+from collections.abc import Iterable
+
+from seatrial.adapters.kubernetes import names
+from seatrial.adapters.kubernetes.faults import ApiError, Conflict, Invalid, NotFound
+from seatrial.adapters.kubernetes.informer import Informer
+from seatrial.adapters.kubernetes.pods import PodRecord
+from seatrial.adapters.kubernetes.port import PODS, TRIALS, KubeClient, KubeObject, PatchKind
+from seatrial.adapters.kubernetes.records import build_trial_record
+from seatrial.adapters.kubernetes.slot_pods import build_claim, build_stop
+from seatrial.adapters.kubernetes.slots import Slots
+from seatrial.api.trial import Trial
+from seatrial.errors import TransientError
+from seatrial.ports import Clock
+
+__all__ = ["HandOver"]
+
+
+class HandOver:
+    """Gives Pods away. Belongs to one event loop.
+
+    Args:
+        client: The API server.
+        pods: Cache of the Pods of trials.
+        slots: Which of them are idle.
+        clock: The time.
+    """
+
+    def __init__(self, client: KubeClient, pods: Informer[PodRecord], slots: Slots, *, clock: Clock) -> None:
+        self._client, self._pods, self._slots, self._clock = client, pods, slots, clock
+
+    async def place(self, trial: Trial, number: int, wanted: KubeObject, idle: Iterable[PodRecord]) -> bool:
+        """Give an attempt a Pod that is there; return whether it has one now.
+
+        The server itself is asked first: unlike a Pod's name, its labels do not keep two Pods of one attempt apart.
+
+        Args:
+            trial: As stored.
+            number: Number of the attempt.
+            wanted: The Pod that would be made for it.
+            idle: Pods whose attempts have ended while their containers go on.
+
+        Raises:
+            TransientError: If the API server is not ready.
+        """
+        namespace, name = wanted["metadata"]["namespace"], trial.metadata.name
+        try:
+            found = await self._client.list(PODS, namespace, selector=f"{names.LABEL_TRIAL}={name}")
+        except ApiError as error:
+            raise TransientError(f"the Pods of {name} cannot be listed: {error}") from error
+        for item in found.items:
+            pod = self._pods.note(item)
+            own = pod is not None and pod.trial_uid == trial.metadata.uid and pod.attempt.number == number
+            if own and pod is not None and not pod.released:
+                return True
+        fit = wanted["metadata"]["annotations"][names.ANNOTATION_FIT]
+        # Its own first: files that its last attempt left in the container are still there.
+        for pod in sorted(idle, key=lambda pod: pod.attempt.trial != name):
+            fits = pod.slot is not None and pod.slot.fit == fit
+            if fits and await self._is_settled(pod) and await self._give(pod, wanted):
+                return True
+        return False
+
+    async def stop(self, pod: PodRecord) -> None:
+        """Let a container end its attempt, once.
+
+        Raises:
+            TransientError: If the API server is not ready.
+        """
+        if pod.slot is None or pod.slot.stop_at is not None:
+            return
+        namespace, patch = pod.study.namespace, build_stop(pod.uid, pod.slot, self._clock.now())
+        try:
+            written = await self._client.patch(PODS, namespace, pod.name, patch, kind=PatchKind.MERGE)
+        except (NotFound, Conflict):
+            self._pods.note_gone(namespace, pod.name, pod.uid)
+        except ApiError as error:
+            raise TransientError(f"the attempt in Pod {pod.name} cannot be stopped: {error}") from error
+        else:
+            self._pods.note(written)
+
+    async def _is_settled(self, pod: PodRecord) -> bool:
+        """Whether the result of a Pod's attempt is in the server's record: from then on nothing more is wanted of it."""
+        if self._slots.free(pod):
+            return True
+        attempt = pod.attempt
+        try:
+            stored = build_trial_record(await self._client.get(TRIALS, pod.study.namespace, attempt.trial)).model
+        except (ApiError, ValueError):
+            return False
+        over = stored.status.attempt > attempt.number or stored.status.completion_time is not None
+        return stored.metadata.uid == pod.trial_uid and over
+
+    async def _give(self, pod: PodRecord, wanted: KubeObject) -> bool:
+        """Give a Pod away; return whether it was still there to be given."""
+        namespace, before = pod.study.namespace, (pod.attempt.trial, pod.attempt.number)
+        claim = build_claim(pod.uid, before, wanted, self._clock.now())
+        try:
+            written = await self._client.patch(PODS, namespace, pod.name, claim, kind=PatchKind.JSON)
+        except NotFound:
+            self._pods.note_gone(namespace, pod.name, pod.uid)
+            return False
+        except (Conflict, Invalid):
+            # Somebody was faster; the watch tells who.
+            return False
+        except ApiError as error:
+            raise TransientError(f"Pod {pod.name} cannot be given to {wanted['metadata']['name']}: {error}") from error
+        self._pods.note(written)
+        return True

@@ -1,0 +1,179 @@
+"""Which Pods can be handed on to the next attempt, and how the attempts in them ended.
+
+An attempt that has ended in a container that goes on leaves no trace in its Pod but that the container is not ready any more. How it ended
+is in the container's log, which is read then, and again by whoever comes after this process.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from seatrial.adapters.kubernetes.faults import ApiError
+from seatrial.adapters.kubernetes.pod_view import end_within
+from seatrial.adapters.kubernetes.pods import PodRecord, read_attempt
+from seatrial.adapters.kubernetes.port import KubeClient
+from seatrial.adapters.kubernetes.slot_pods import find_end
+from seatrial.decide.attempts import Attempt, Phase
+from seatrial.errors import TransientError
+from seatrial.ports import Clock, StudyKey
+
+__all__ = ["HOLD_SECONDS", "Slots"]
+
+logger = logging.getLogger(__name__)
+
+HOLD_SECONDS = 10.0
+"""How long a Pod whose attempt is dealt with is kept for another one: an algorithm may think, and a GPU must not stand idle."""
+
+_LOOK_SECONDS = 1.0
+_LATER_LOOK_SECONDS = 5.0
+_PATIENCE_SECONDS = 30.0
+"""After so long a container that is not ready is looked at less often: the kubelet may not reach its port."""
+
+_LOG_LINES = 20
+_AT_ONCE = 8
+_UNSTOPPED_SECONDS = 15.0
+"""How long after its grace period a container may still not have stopped its attempt before the Pod is deleted."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Known:
+    """What is known of the attempt that a Pod has now.
+
+    Attributes:
+        id: Of the attempt.
+        still_since: Since when its container was seen to be not ready.
+        asked_at: When the log was read last.
+        ended: The attempt, once the log tells how it ended.
+        free_since: Since when its result is stored.
+    """
+
+    id: str
+    still_since: datetime | None = None
+    asked_at: datetime | None = None
+    ended: Attempt | None = None
+    free_since: datetime | None = None
+
+
+class Slots:
+    """Keeps track of the Pods of all studies that can be handed on. Belongs to one event loop.
+
+    Args:
+        client: The API server.
+        clock: The time.
+    """
+
+    def __init__(self, client: KubeClient, *, clock: Clock) -> None:
+        self._client, self._clock = client, clock
+        self._known: dict[StudyKey, dict[str, _Known]] = {}
+
+    async def look(self, key: StudyKey, pods: Iterable[PodRecord]) -> None:
+        """Find out which attempts have ended in containers that go on.
+
+        Args:
+            key: A study.
+            pods: All of its Pods.
+        """
+        slots = [pod for pod in pods if pod.slot is not None]
+        if not slots:
+            self._known.pop(key, None)
+            return
+        known = self._known.setdefault(key, {})
+        for uid in known.keys() - {pod.uid for pod in slots}:
+            del known[uid]
+        now = self._clock.now()
+        due = [pod for pod in slots if self._is_due(pod, now)]
+        gate = asyncio.Semaphore(_AT_ONCE)
+        await asyncio.gather(*(self._read_log(pod, gate) for pod in due))
+
+    def read(self, pod: PodRecord, now: datetime) -> Attempt:
+        """Return the attempt that a Pod has, as it is at *now*."""
+        attempt = read_attempt(pod, now)
+        if pod.slot is None or attempt.phase is not Phase.RUNNING:
+            return attempt
+        return self._of(pod).ended or attempt
+
+    def idle(self, pod: PodRecord) -> bool:
+        """Whether a Pod's attempt has ended, and its container waits for another one."""
+        waits = pod.slot is not None and pod.attempt.phase is Phase.RUNNING and pod.held and not pod.deleting
+        return waits and self._of(pod).ended is not None
+
+    def free(self, pod: PodRecord) -> bool:
+        """Whether a Pod's attempt is dealt with, so that nothing of it is to be seen any more."""
+        return pod.slot is not None and self._of(pod).free_since is not None
+
+    def set_free(self, pod: PodRecord) -> None:
+        """Note that the result of the attempt that a Pod has is stored."""
+        known = self._of(pod)
+        known.free_since = known.free_since or self._clock.now()
+
+    def overdue(self, pods: Sequence[PodRecord], *, rests: bool) -> list[PodRecord]:
+        """Return the Pods that wait for an attempt in vain: for too long, at all if the study *rests*, or because they have ended."""
+        now, hold = self._clock.now(), timedelta(seconds=0 if rests else HOLD_SECONDS)
+        found = []
+        for pod in pods:
+            since = self._of(pod).free_since if pod.slot is not None else None
+            over = pod.deleting or pod.attempt.phase is not Phase.RUNNING
+            if since is not None and pod.held and (over or now - since >= hold):
+                found.append(pod)
+        return found
+
+    def obeys(self, pod: PodRecord) -> bool:
+        """Whether an attempt can be stopped without its Pod: not one that was told so and goes on, and not one that has not begun."""
+        if pod.slot is None or pod.attempt.phase is not Phase.RUNNING:
+            return False
+        told = pod.slot.stop_at
+        patience = timedelta(seconds=pod.slot.grace_seconds + _UNSTOPPED_SECONDS)
+        return told is None or self._clock.now() - told < patience
+
+    def due_seconds(self, key: StudyKey) -> float | None:
+        """Return seconds until the study should be looked at again for this; None when nothing is to come."""
+        now, waits = self._clock.now(), []
+        for known in self._known.get(key, {}).values():
+            if known.free_since is not None:
+                waits.append(HOLD_SECONDS - (now - known.free_since).total_seconds())
+            elif known.still_since is not None and known.ended is None:
+                waits.append(_pace(now - known.still_since))
+        return max(0.0, min(waits)) if waits else None
+
+    def forget(self, key: StudyKey) -> None:
+        """Drop what is kept of a study that is gone."""
+        self._known.pop(key, None)
+
+    def _of(self, pod: PodRecord) -> _Known:
+        within = self._known.setdefault(pod.study, {})
+        known, id_ = within.get(pod.uid), pod.slot.id if pod.slot is not None else ""
+        if known is None or known.id != id_:
+            known = within[pod.uid] = _Known(id=id_)
+        return known
+
+    def _is_due(self, pod: PodRecord, now: datetime) -> bool:
+        known = self._of(pod)
+        if known.ended is not None or pod.slot is None or pod.attempt.phase is not Phase.RUNNING or not pod.held:
+            return False
+        if pod.slot.busy:
+            known.still_since = None
+            return False
+        if known.still_since is None:
+            known.still_since = now
+        return known.asked_at is None or (now - known.asked_at).total_seconds() >= _pace(now - known.still_since)
+
+    async def _read_log(self, pod: PodRecord, gate: asyncio.Semaphore) -> None:
+        known = self._of(pod)
+        async with gate:
+            try:
+                log = await self._client.read_log(pod.study.namespace, pod.name, pod.container, tail_lines=_LOG_LINES)
+            except (ApiError, TransientError) as error:
+                fields = {"namespace": pod.study.namespace, "pod": pod.name, "error": str(error)}
+                logger.info("Cannot read how an attempt ended; it is read again", extra=fields)
+                log = ""
+        known.asked_at = self._clock.now()
+        end = find_end(log, known.id)
+        if end is not None:
+            known.ended = end_within(pod.attempt, end)
+
+
+def _pace(still: timedelta) -> float:
+    """Return seconds between two looks at a container that has been not ready for so long."""
+    return _LOOK_SECONDS if still.total_seconds() < _PATIENCE_SECONDS else _LATER_LOOK_SECONDS
