@@ -21,6 +21,13 @@ _TRIAL = {
     "retries": 1,
     "template": {"spec": {"containers": [{"name": "main", "image": "example.invalid/none:1"}]}},
 }
+_HANDED_ON = {
+    "retries": 1,
+    "reuse": True,
+    "template": {
+        "spec": {"containers": [{"name": "main", "image": "example.invalid/none:1", "command": ["python", "train.py"]}]}
+    },
+}
 Story = Callable[[Study, Trial, int], Script]
 
 
@@ -145,6 +152,15 @@ CASES = {
                 "budget": {"maxTrials": 6, "parallelTrials": 3, "maxFailedTrials": 9},
             },
         ),
+        Case(
+            name="reuse",
+            story=_short,
+            spec={
+                "algorithm": {"name": "random", "seed": 5},
+                "trial": _HANDED_ON,
+                "budget": {"maxTrials": 6, "parallelTrials": 3, "maxFailedTrials": 9},
+            },
+        ),
         # What a model suggests depends on what has ended by then: only one after the other is that the same in every run.
         Case(
             name="auto",
@@ -163,6 +179,21 @@ CASES = {
                 "parameters": [{"name": "lr", "type": "float", "min": 0.001, "max": 1, "scale": "log"}],
                 "steps": {"max": _STEPS},
                 "trial": {**_TRIAL, "checkpoints": {"url": "s3://bucket/prefix"}},
+                "budget": {"parallelTrials": 2, "maxFailedTrials": 12},
+            },
+        ),
+        Case(
+            name="pbt-reuse",
+            story=_weights,
+            spec={
+                "algorithm": {
+                    "name": "pbt",
+                    "seed": 3,
+                    "pbt": {"populationSize": 3, "readyInterval": 3, "quantile": 0.34},
+                },
+                "parameters": [{"name": "lr", "type": "float", "min": 0.001, "max": 1, "scale": "log"}],
+                "steps": {"max": _STEPS},
+                "trial": {**_HANDED_ON, "checkpoints": {"url": "s3://bucket/prefix"}},
                 "budget": {"parallelTrials": 2, "maxFailedTrials": 12},
             },
         ),

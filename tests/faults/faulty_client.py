@@ -12,7 +12,7 @@ from seatrial.adapters.kubernetes.fake.client import FakeClient
 from seatrial.adapters.kubernetes.fake.patching import copy_json
 from seatrial.adapters.kubernetes.fake.server import FakeServer, matches
 from seatrial.adapters.kubernetes.faults import AlreadyExists, Gone, to_error
-from seatrial.adapters.kubernetes.port import KubeObject, Page, PatchKind, Resource, WatchEvent
+from seatrial.adapters.kubernetes.port import PODS, KubeObject, Page, PatchKind, Resource, WatchEvent
 from seatrial.errors import TransientError
 
 __all__ = ["FaultyClient", "Past"]
@@ -57,6 +57,7 @@ class FaultyClient:
         injector: The plan.
         die: Called when the process is to be killed.
         later: Runs what the server still does although nobody waits for it.
+        logs: What the container of a Pod has printed.
     """
 
     def __init__(
@@ -67,8 +68,9 @@ class FaultyClient:
         *,
         die: Callable[[], None],
         later: Callable[[Awaitable[object]], None],
+        logs: Callable[[str, str], str],
     ) -> None:
-        self._inner, self._server = FakeClient(server), server
+        self._inner, self._server = FakeClient(server, logs=logs), server
         self._past, self._injector, self._die, self._later = past, injector, die, later
         self.dead = False
 
@@ -138,7 +140,9 @@ class FaultyClient:
     async def read_log(
         self, namespace: str, pod: str, container: str, *, tail_lines: int | None = None, limit_bytes: int | None = None
     ) -> str:
-        raise TransientError("nothing was printed")
+        return await self._do(
+            "get", PODS, lambda: self._inner.read_log(namespace, pod, container, tail_lines=tail_lines)
+        )
 
     async def close(self) -> None:
         """Do nothing."""

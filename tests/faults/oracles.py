@@ -84,7 +84,7 @@ class Witness:
     """Sees every change and notes what must never be.
 
     Attributes:
-        parallel: Most Pods that may be alive at once.
+        parallel: Most attempts that may run at once.
         repeats: Whether an attempt may have another Pod when its first one is gone.
         violations: What was seen.
     """
@@ -101,10 +101,12 @@ class Witness:
         if len(alive) > self.parallel:
             self._note(f"{len(alive)} Pods are alive, but at most {self.parallel} may be: {sorted(alive)}")
         for pod in pods:
-            uids = self._uids.setdefault(pod["metadata"]["name"], set())
+            labels = pod["metadata"]["labels"]
+            attempt = f"{labels[names.LABEL_TRIAL]}-{labels[names.LABEL_ATTEMPT]}"
+            uids = self._uids.setdefault(attempt, set())
             uids.add(pod["metadata"]["uid"])
             if len(uids) > 1 and not self.repeats:
-                self._note(f"attempt {pod['metadata']['name']} had two Pods")
+                self._note(f"attempt {attempt} had two Pods")
 
     def see_trial(self, trial: Mapping[str, Any]) -> None:
         """Take a trial as it is now: what has ended stays as it ended."""
@@ -124,7 +126,14 @@ class Witness:
 
 
 def _lives(pod: Pod) -> bool:
-    return (pod.get("status") or {}).get("phase") not in _OVER
+    return (pod.get("status") or {}).get("phase") not in _OVER and not _waits_for_another(pod)
+
+
+def _waits_for_another(pod: Pod) -> bool:
+    """Whether a Pod's container says that its attempt is over, and that it waits for the next one."""
+    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+    handed_on = names.ANNOTATION_DIRECTIVE in (pod["metadata"].get("annotations") or {})
+    return handed_on and any("running" in held["state"] and held.get("ready") is False for held in statuses)
 
 
 def compare(found: Ending, wanted: Ending, *, limit_seconds: float) -> list[str]:

@@ -203,7 +203,12 @@ class Stage:
         self.lives += 1
         self._killed.clear()
         client = self._client = FaultyClient(
-            self.server, self.past, self.injector, die=self._killed.set, later=self._keep
+            self.server,
+            self.past,
+            self.injector,
+            die=self._killed.set,
+            later=self._keep,
+            logs=self.kubelet.read_log,
         )
         settings = OperatorSettings(
             identity=f"life-{self.lives}", health_port=0, metrics_port=0, workers=2, retention=Retention.NONE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 
@@ -254,6 +255,7 @@ async def test_a_pod_of_another_template_is_let_go_of_instead(lab: Lab):
     lab.study = lab.study.model_copy(update={"spec": edited.spec})
 
     await lab.start(1)
+    await lab.observe()
 
     await lab.memory.settle()
     assert lab.cluster.pods() == ["s-1-0"]
@@ -351,6 +353,22 @@ async def test_of_two_attempts_that_want_one_pod_only_one_gets_it(lab: Lab):
 
     labels = {name: lab.pod(name)["metadata"]["labels"][names.LABEL_TRIAL] for name in lab.cluster.pods()}
     assert labels == {"s-0-0": "s-1", "s-2-0": "s-2"}
+
+
+async def test_attempts_that_start_side_by_side_do_not_take_each_others_pods(lab: Lab):
+    for index in range(3):
+        await lab.start(index)
+    await lab.end()
+    for index in range(2):
+        await lab.conclude(index)
+    trials = [lab.trial(index) for index in range(3, 7)]
+    await lab.memory.settle()
+
+    await asyncio.gather(*(lab.runner.start(lab.study, trial, 0) for trial in trials))
+
+    await lab.observe()
+    labels = [lab.pod(name)["metadata"]["labels"][names.LABEL_TRIAL] for name in lab.cluster.pods()]
+    assert sorted(labels) == ["s-2", "s-3", "s-4", "s-5", "s-6"]
 
 
 async def test_an_attempt_whose_pod_ended_before_it_began_is_lost(lab: Lab):

@@ -99,7 +99,9 @@ class HandOver:
     async def _give(self, pod: PodRecord, wanted: KubeObject) -> bool:
         """Give a Pod away; return whether it was still there to be given."""
         namespace, before = pod.study.namespace, (pod.attempt.trial, pod.attempt.number)
-        claim = build_claim(pod.uid, before, wanted, self._clock.now())
+        if pod.finalizer is None:
+            return False
+        claim = build_claim(pod.uid, pod.finalizer, before, wanted, self._clock.now())
         try:
             written = await self._client.patch(PODS, namespace, pod.name, claim, kind=PatchKind.JSON)
         except NotFound:

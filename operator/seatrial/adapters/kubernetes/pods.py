@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from seatrial.adapters.kubernetes import names
 from seatrial.adapters.kubernetes.pod_view import PodView, parse_time
 from seatrial.adapters.kubernetes.port import KubeObject
-from seatrial.adapters.kubernetes.slot_pods import SlotRecord
+from seatrial.adapters.kubernetes.slot_pods import SlotRecord, expect_attempt
 from seatrial.decide.attempts import Attempt, Phase
 from seatrial.ports import StudyKey
 
@@ -135,19 +135,21 @@ def build_pod_record(pod: KubeObject) -> PodRecord:
     )
 
 
-def build_release(uid: str, place: int, *, sweep: bool = False) -> list[KubeObject]:
+def build_release(uid: str, place: int, *, sweep: bool = False, of: tuple[str, int] | None = None) -> list[KubeObject]:
     """Return the JSON patch that takes our finalizer from a Pod, if it is still that Pod and the finalizer still at that place.
 
     Args:
         uid: Identity of the Pod.
         place: Place of the finalizer.
         sweep: Whether the Pod is to be deleted later, together with others: the same patch labels it.
+        of: Trial and number of the attempt that it must still be of; None if it cannot be given to another one.
     """
     path = f"/metadata/finalizers/{place}"
     label = f"/metadata/labels/{names.LABEL_RELEASED.replace('/', '~1')}"
     return [
         {"op": "test", "path": "/metadata/uid", "value": uid},
         {"op": "test", "path": path, "value": names.FINALIZER},
+        *([] if of is None else expect_attempt(*of)),
         {"op": "remove", "path": path},
         *([{"op": "add", "path": label, "value": "true"}] if sweep else []),
     ]

@@ -114,7 +114,7 @@ class KubernetesRunner:
         self._sweeper.look(key, study.metadata.uid or "", sweep, at_once=rests)
         await self._slots.look(key, pods)
         for pod in self._slots.overdue(pods, rests=rests or study.spec.suspend or self._is_crowded(study)):
-            await self._let_go(pod, keep=False)
+            await self._dismiss(pod)
         shown = [pod for pod in pods if not pod.released and not self._slots.free(pod)]
         for pod in shown:
             attempt = self._slots.read(pod, now)
@@ -336,10 +336,12 @@ class KubernetesRunner:
         if await self._hand_over.place(trial, number, wanted, idle):
             self._forget(key, trial.metadata.name)
             return True
-        unfit = next((pod for pod in idle if self._slots.free(pod)), None)
-        if unfit is not None:
-            # It holds what the attempt's own Pod would wait for.
-            await self._let_go(unfit, keep=False)
+        fit = wanted["metadata"]["annotations"][names.ANNOTATION_FIT]
+        unfit = (pod for pod in idle if self._slots.free(pod) and pod.slot is not None and pod.slot.fit != fit)
+        for pod in unfit:
+            # It holds what the attempt's own Pod may wait for. The next look lets it go: now another start may be giving it away.
+            self._slots.give_up(pod)
+            break
         return False
 
     async def _create(self, study: Study, trial: Trial, number: int) -> None:
@@ -444,10 +446,21 @@ class KubernetesRunner:
             await self._delete(pod)
         await self._take_finalizer(pod, sweep=waits and not wanted and not pod.deleting)
 
+    async def _dismiss(self, pod: PodRecord) -> None:
+        """Delete a Pod that waits for an attempt in vain, unless it has been given one.
+
+        It is marked first, by a write that fails if it has: who dies before the deletion leaves it to be swept.
+        """
+        await self._take_finalizer(pod, sweep=not pod.deleting)
+        left = self._pods.get(pod.study.namespace, pod.name)
+        if left is not None and left.uid == pod.uid and not left.deleting:
+            await self._delete(left)
+
     async def _take_finalizer(self, pod: PodRecord, *, sweep: bool) -> None:
         if pod.finalizer is None:
             return
-        namespace, operations = pod.study.namespace, build_release(pod.uid, pod.finalizer, sweep=sweep)
+        of = (pod.attempt.trial, pod.attempt.number) if pod.slot is not None else None
+        namespace, operations = pod.study.namespace, build_release(pod.uid, pod.finalizer, sweep=sweep, of=of)
         try:
             freed = await self._client.patch(PODS, namespace, pod.name, operations, kind=PatchKind.JSON)
         except NotFound:
@@ -455,7 +468,7 @@ class KubernetesRunner:
             return
         except Conflict as error:
             await self._refresh(namespace, pod.name)
-            words = f"the finalizers of Pod {pod.name} were changed by somebody else; look again"
+            words = f"Pod {pod.name} was changed by somebody else; look again"
             raise TransientError(words, retry_after_seconds=_SOON_SECONDS) from error
         except ApiError as error:
             raise TransientError(f"Pod {pod.name} cannot be released: {error}") from error

@@ -23,6 +23,7 @@ __all__ = [
     "build_claim",
     "build_stop",
     "directive_id",
+    "expect_attempt",
     "find_end",
     "make_slot",
     "read_slot",
@@ -189,11 +190,18 @@ def read_slot(pod: KubeObject, container: str, id: str) -> SlotRecord | None:  #
     )
 
 
-def build_claim(uid: str, before: tuple[str, int], wanted: KubeObject, now: datetime) -> list[KubeObject]:
+def expect_attempt(trial: str, number: int) -> list[KubeObject]:
+    """Return the part of a JSON patch that lets it fail if the Pod is of another attempt."""
+    wanted = {names.LABEL_TRIAL: trial, names.LABEL_ATTEMPT: str(number)}
+    return [{"op": "test", "path": _escape("/metadata/labels/", name), "value": text} for name, text in wanted.items()]
+
+
+def build_claim(uid: str, place: int, before: tuple[str, int], wanted: KubeObject, now: datetime) -> list[KubeObject]:
     """Return the JSON patch that hands a Pod on to another attempt, if it still is the Pod and still that of the attempt *before*.
 
     Args:
         uid: Identity of the Pod.
+        place: Place of our finalizer, without which its result would not be kept.
         before: Trial and number of the attempt that had it.
         wanted: The Pod that would be made for the next one.
         now: The time.
@@ -208,8 +216,8 @@ def build_claim(uid: str, before: tuple[str, int], wanted: KubeObject, now: date
     }
     return [
         {"op": "test", "path": "/metadata/uid", "value": uid},
-        {"op": "test", "path": trial, "value": before[0]},
-        {"op": "test", "path": attempt, "value": str(before[1])},
+        {"op": "test", "path": f"/metadata/finalizers/{place}", "value": names.FINALIZER},
+        *expect_attempt(*before),
         {"op": "replace", "path": trial, "value": metadata["labels"][names.LABEL_TRIAL]},
         {"op": "replace", "path": attempt, "value": metadata["labels"][names.LABEL_ATTEMPT]},
         {"op": "replace", "path": "/metadata/ownerReferences", "value": metadata["ownerReferences"]},

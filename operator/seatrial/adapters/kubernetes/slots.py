@@ -42,14 +42,12 @@ class _Known:
     """What is known of the attempt that a Pod has now.
 
     Attributes:
-        id: Of the attempt.
         still_since: Since when its container was seen to be not ready.
         asked_at: When the log was read last.
         ended: The attempt, once the log tells how it ended.
         free_since: Since when its result is stored.
     """
 
-    id: str
     still_since: datetime | None = None
     asked_at: datetime | None = None
     ended: Attempt | None = None
@@ -66,7 +64,8 @@ class Slots:
 
     def __init__(self, client: KubeClient, *, clock: Clock) -> None:
         self._client, self._clock = client, clock
-        self._known: dict[StudyKey, dict[str, _Known]] = {}
+        # By Pod and attempt: what is said of a Pod that has been given away since is not said of its new attempt.
+        self._known: dict[StudyKey, dict[tuple[str, str], _Known]] = {}
 
     async def look(self, key: StudyKey, pods: Iterable[PodRecord]) -> None:
         """Find out which attempts have ended in containers that go on.
@@ -80,8 +79,8 @@ class Slots:
             self._known.pop(key, None)
             return
         known = self._known.setdefault(key, {})
-        for uid in known.keys() - {pod.uid for pod in slots}:
-            del known[uid]
+        for gone in known.keys() - {_place(pod) for pod in slots}:
+            del known[gone]
         now = self._clock.now()
         due = [pod for pod in slots if self._is_due(pod, now)]
         gate = asyncio.Semaphore(_AT_ONCE)
@@ -107,6 +106,10 @@ class Slots:
         """Note that the result of the attempt that a Pod has is stored."""
         known = self._of(pod)
         known.free_since = known.free_since or self._clock.now()
+
+    def give_up(self, pod: PodRecord) -> None:
+        """Note that no attempt will want a Pod whose attempt is dealt with, so that it is not kept any longer."""
+        self._of(pod).free_since = self._clock.now() - timedelta(seconds=HOLD_SECONDS)
 
     def overdue(self, pods: Sequence[PodRecord], *, rests: bool) -> list[PodRecord]:
         """Return the Pods that wait for an attempt in vain: for too long, at all if the study *rests*, or because they have ended."""
@@ -142,11 +145,7 @@ class Slots:
         self._known.pop(key, None)
 
     def _of(self, pod: PodRecord) -> _Known:
-        within = self._known.setdefault(pod.study, {})
-        known, id_ = within.get(pod.uid), pod.slot.id if pod.slot is not None else ""
-        if known is None or known.id != id_:
-            known = within[pod.uid] = _Known(id=id_)
-        return known
+        return self._known.setdefault(pod.study, {}).setdefault(_place(pod), _Known())
 
     def _is_due(self, pod: PodRecord, now: datetime) -> bool:
         known = self._of(pod)
@@ -169,9 +168,13 @@ class Slots:
                 logger.info("Cannot read how an attempt ended; it is read again", extra=fields)
                 log = ""
         known.asked_at = self._clock.now()
-        end = find_end(log, known.id)
+        end = find_end(log, _place(pod)[1])
         if end is not None:
             known.ended = end_within(pod.attempt, end)
+
+
+def _place(pod: PodRecord) -> tuple[str, str]:
+    return pod.uid, pod.slot.id if pod.slot is not None else ""
 
 
 def _pace(still: timedelta) -> float:
