@@ -47,7 +47,7 @@ def test_metrics_show_the_step_the_last_values_the_rungs_and_the_heartbeat(trial
     assert heartbeat == pytest.approx(trial.observations[-1]["time"], abs=0.01)
     assert str(samples.pop(("seatrial_trial_metric", "loss"))) == "nan"
     assert samples == {
-        ("seatrial_trial_step",): 4,
+        ("seatrial_trial_step", "digits-3/0"): 4,
         ("seatrial_trial_metric", "val"): 0.4,
         ("seatrial_trial_rung_metric", "val", "1"): 0.1,
         ("seatrial_trial_rung_metric", "val", "3"): 0.3,

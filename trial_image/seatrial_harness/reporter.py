@@ -34,6 +34,7 @@ class Reporter:
         self._notices = notices
         self._prints = surroundings.alone
         self._port = surroundings.metrics_port
+        self._of = f"{surroundings.trial}/{surroundings.attempt}" if surroundings.trial else ""
         path = surroundings.observations_path
         self._observations = ObservationFile(path, notices, time.perf_counter) if path and not quiet else None
         self._stop_serving: Callable[[], None] | None = None
@@ -46,7 +47,7 @@ class Reporter:
     def serve(self) -> None:
         """Serve ``/metrics`` when a port was given."""
         if self._port:
-            self._stop_serving = serve_metrics(self.record, self._port, self._notices)
+            self._stop_serving = serve_metrics(self.record, self._port, self._notices, of=self._of)
 
     def silence(self) -> None:
         """Make this process, a fork of the one that reports, say nothing more."""

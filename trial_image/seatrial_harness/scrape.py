@@ -16,8 +16,14 @@ if TYPE_CHECKING:
 __all__ = ["serve_metrics"]
 
 
-def serve_metrics(record: Record, port: int, notices: Notices) -> Callable[[], None]:
+def serve_metrics(record: Record, port: int, notices: Notices, *, of: str = "") -> Callable[[], None]:
     """Serve on all interfaces in a daemon thread.
+
+    Args:
+        record: What was reported.
+        port: Where.
+        notices: Take what goes wrong.
+        of: Whose metrics these are, ``trial/attempt``: where a Pod goes on to another trial, Prometheus knows that some seconds late.
 
     Returns:
         A function that stops serving.
@@ -26,7 +32,7 @@ def serve_metrics(record: Record, port: int, notices: Notices) -> Callable[[], N
         from prometheus_client import CollectorRegistry, start_http_server
 
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_RecordCollector(record))
+        registry.register(_RecordCollector(record, of))
         server, _ = start_http_server(port, registry=registry)
     except (OSError, OverflowError, ImportError) as error:
         notices.once("metrics", f"metrics cannot be served on port {port}: {error}; training goes on without /metrics")
@@ -40,15 +46,17 @@ def serve_metrics(record: Record, port: int, notices: Notices) -> Callable[[], N
 
 
 class _RecordCollector:
-    def __init__(self, record: Record) -> None:
-        self._record = record
+    def __init__(self, record: Record, of: str) -> None:
+        self._record, self._of = record, of
 
     def collect(self) -> "Iterable[Metric]":
         from prometheus_client.core import GaugeMetricFamily
 
         record = self._record
         if record.step is not None:
-            yield GaugeMetricFamily(wire.METRIC_STEP, "Last reported training step.", value=record.step)
+            steps = GaugeMetricFamily(wire.METRIC_STEP, "Last reported training step.", labels=["of"])
+            steps.add_metric([self._of], record.step)
+            yield steps
             yield GaugeMetricFamily(
                 wire.METRIC_HEARTBEAT, "Unix time of the last report, in seconds.", value=record.heartbeat
             )

@@ -139,7 +139,7 @@ class TrialTemplate(Wire):
     )
     reuse: bool = Field(
         default=False,
-        description="Whether trials of a Python program are forked from a process that has its libraries imported already: python script.py, python -m module. On a cluster it has no effect: every attempt has a Pod of its own.",
+        description="Whether trials of a Python program are forked from a process that has its libraries imported already: python script.py, python -m module. On a cluster a Pod then goes on to the next trial when one has ended well.",
     )
     checkpoints: Checkpoints | None = Field(
         default=None, description="Where the checkpoints of trials lie and which of them stay when trials have ended."

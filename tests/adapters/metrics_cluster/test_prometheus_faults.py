@@ -120,6 +120,21 @@ async def test_trials_that_nobody_asked_for_and_labels_that_are_none_are_left_ou
     assert {name: points(found["loss"]) for name, found in curves.items()} == {"s-0": [(1, 0.5)]}
 
 
+async def test_what_a_pod_says_of_its_next_attempt_before_its_labels_have_followed_is_left_out(faulty: FaultyServer):
+    clock, study = HandClock(NOON + timedelta(seconds=20)), a_cluster_study(faulty.url)
+    labels, samples = step_series("s-0", (5, 3))
+    late, strange = step_series("s-0", (10, 1))
+    faulty.answer = lambda _: matrix(
+        (labels | {"of": "s-0/0"}, samples),
+        (late | {"of": "s-1/0"}, strange),
+        loss_series("s-0", (5, 0.5), (10, 9.0)),
+    )
+    async with a_source(clock) as source:
+        curves = await source.read(study, running_attempts("s-0"))
+
+    assert points(curves["s-0"]["loss"]) == [(3, 0.5)]
+
+
 async def test_a_restarted_operator_reads_the_whole_story_in_pieces(faulty: FaultyServer):
     day = 86_400
     clock, study = HandClock(NOON + timedelta(days=9)), a_cluster_study(faulty.url)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from decide.builders import a_study
 from seatrial.adapters.kubernetes.runner import Refusal
 from seatrial.adapters.local.memory import SimulatedClock
@@ -134,12 +136,22 @@ def test_a_template_without_the_container_that_trains_is_refused_like_any_other(
     assert case.hold(generation(1)) == "PodInvalid: spec.trial.container is x, but there is no such container"
 
 
-def test_a_template_whose_reuse_has_no_effect_is_accepted_with_a_word_about_it():
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["python", "train.py"], "Pods are handed on from trial to trial"),
+        (
+            None,
+            "trial.reuse has no effect: the training container has no command of the kind python script.py",
+        ),
+    ],
+)
+def test_a_template_with_reuse_is_accepted_with_a_word_about_it(command: list[str] | None, words: str):
     case, study = Case(), generation(1)
-    trial = study.spec.trial.model_copy(update={"reuse": True})
+    container = {"name": "main", "command": command} if command else {"name": "main"}
+    changes = {"reuse": True, "template": {"spec": {"containers": [container]}}}
+    spec = study.spec.model_copy(update={"trial": study.spec.trial.model_copy(update=changes)})
 
-    assert case.hold(study.model_copy(update={"spec": study.spec.model_copy(update={"trial": trial})})) == ""
+    assert case.hold(study.model_copy(update={"spec": spec})) == ""
     assert case.rehearsal.remark is not None
-    assert case.rehearsal.remark.message == (
-        "the API server takes the Pod of a trial; trial.reuse has no effect on a cluster: every attempt has a Pod of its own"
-    )
+    assert case.rehearsal.remark.message == f"the API server takes the Pod of a trial; {words}"

@@ -139,6 +139,7 @@ def make_slot(study: Study, pod: KubeObject, container: KubeObject, own: Mapping
     directive: KubeObject = {
         "id": directive_id(metadata["ownerReferences"][0]["uid"], int(metadata["labels"][names.LABEL_ATTEMPT])),
         "command": command,
+        "interpreter": len(program.interpreter),
         "environment": [[held["name"], held["value"]] for held in container["env"] if "value" in held],
         "grace": grace,
     }

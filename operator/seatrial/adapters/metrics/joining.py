@@ -1,6 +1,7 @@
 """Raw samples of many series back into the scrapes that they came from: samples of one scrape share its timestamp.
 
-Labels of the target say whose they are. Pure.
+Labels of the target say whose they are. Those of a Pod that was handed on come some seconds late: a sample that says itself that it is
+another attempt's rules out its scrape. Pure.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -36,15 +37,20 @@ def join_scrapes(series: Iterable[Series], newest: Callable[[str, int], float]) 
         newest: Tells the time of the newest scrape of an attempt that is known already; older ones are left out.
     """
     found: dict[tuple[str, int], dict[float, Scrape]] = {}
+    strange: dict[tuple[str, int], set[float]] = {}
     for one in series:
         trial, attempt = one.labels.get("trial"), parse_attempt(one.labels.get("attempt", ""))
         if trial is None or attempt is None:
+            continue
+        if one.labels.get("of") not in {None, "", f"{trial}/{attempt}"}:
+            strange.setdefault((trial, attempt), set()).update(time for time, _ in one.read(newest(trial, attempt)))
             continue
         scrapes = found.setdefault((trial, attempt), {})
         _join(scrapes, one, newest(trial, attempt))
     for (trial, attempt), scrapes in sorted(found.items()):
         for time, scrape in sorted(scrapes.items()):
-            yield Timed(trial=trial, attempt=attempt, time=time, scrape=scrape)
+            if time not in strange.get((trial, attempt), ()):
+                yield Timed(trial=trial, attempt=attempt, time=time, scrape=scrape)
 
 
 def parse_attempt(text: str) -> int | None:

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from seatrial.adapters.kubernetes.rehearsal import build_rehearsal_trial
 from seatrial.adapters.kubernetes.runner import Refusal
+from seatrial.adapters.kubernetes.slot_pods import why_cold
 from seatrial.api.conditions import find_condition
 from seatrial.api.study import Study
 from seatrial.api.trial import Trial
@@ -74,7 +75,8 @@ class Rehearsal:
             self._pause = _FIRST_PAUSE_SECONDS
             words = "the API server takes the Pod of a trial"
             if study.spec.trial.reuse:
-                words += "; trial.reuse has no effect on a cluster: every attempt has a Pod of its own"
+                why = why_cold(study)
+                words += f"; trial.reuse has no effect: {why}" if why else "; Pods are handed on from trial to trial"
             self.remark = Remark(type=CONDITION, status="True", reason="PodAccepted", message=words)
             return ""
         self._again_at = now + timedelta(seconds=self._pause)

@@ -1,0 +1,349 @@
+"""A container's process 1 that runs one attempt after another, as a real process with a real file of directives."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PATIENCE_SECONDS = 60.0
+
+
+class Container:
+    """Starts the slot, swaps its directive as a kubelet does, and reads what it prints."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.message, self.log = root, root / "message", root / "log"
+        self.folder = root / "directives"
+        self.folder.mkdir()
+        self.message.write_bytes(b"")
+        self.process: subprocess.Popen[bytes] | None = None
+        self.versions = 0
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+
+    def direct(self, name: str, *command: str, **others: Any) -> None:
+        """Swap the directive; a command is that of this Python unless it is told otherwise."""
+        environment = [["SEATRIAL_TERMINATION_PATH", str(self.message)], *others.pop("environment", [])]
+        told = {"id": name, "command": [sys.executable, *command], "interpreter": 1, "grace": 10.0}
+        self.put(json.dumps(told | {"environment": environment} | others))
+
+    def put(self, text: str) -> None:
+        self.versions += 1
+        folder = self.folder / f"..{self.versions}"
+        folder.mkdir()
+        (folder / "directive").write_text(text)
+        link = self.folder / "..data_tmp"
+        link.symlink_to(folder.name)
+        link.rename(self.folder / "..data")
+        if not (self.folder / "directive").is_symlink():
+            (self.folder / "directive").symlink_to("..data/directive")
+
+    def start(self, *options: str, **environment: str) -> None:
+        arguments = ["--directive", str(self.folder / "directive"), "--port", str(self.port)]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "seatrial_harness.slot", *arguments, "--message", str(self.message), *options],
+                stdout=log,
+                stderr=log,
+                cwd=self.root,
+                env=os.environ | environment,
+                start_new_session=True,
+            )
+
+    @property
+    def lines(self) -> list[str]:
+        return self.log.read_text(errors="replace").splitlines()
+
+    def ends(self) -> list[dict[str, Any]]:
+        start = "seatrial-slot ended "
+        return [json.loads(line.removeprefix(start)) for line in self.lines if line.startswith(start)]
+
+    def end_of(self, name: str) -> dict[str, Any]:
+        return until(lambda: next((end for end in self.ends() if end["id"] == name), None))
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        os.kill(self.process.pid, number)
+
+    def wait(self) -> int:
+        assert self.process is not None
+        return self.process.wait(PATIENCE_SECONDS)
+
+    def busy(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=5):
+                return True
+        except ConnectionRefusedError:
+            return False
+
+    def program(self, name: str, text: str) -> str:
+        (self.root / name).write_text(text)
+        return name
+
+    def close(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+def until(look: Any) -> Any:
+    end = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < end:
+        found = look()
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError("it did not come to that")
+
+
+@pytest.fixture
+def container(tmp_path: Path) -> Iterator[Container]:
+    found = Container(tmp_path)
+    yield found
+    found.close()
+
+
+def test_one_attempt_follows_another_in_processes_of_their_own(container: Container):
+    container.program(
+        "train.py", "import os\nprint(os.environ['HP_x'], os.environ.get('HP_y'), os.getpid(), os.getsid(0))\n"
+    )
+    container.direct("a/0", "train.py", environment=[["HP_x", "1"], ["HP_y", "only here"]])
+    container.start()
+    first = container.end_of("a/0")
+    container.direct("b/0", "train.py", environment=[["HP_x", "2"]])
+
+    second = container.end_of("b/0")
+
+    told = [line.split(" ") for line in container.lines if line[0] in "12"]
+    assert [words[0] for words in told] == ["1", "2"]
+    assert told[1][1] == "None"
+    assert told[0][-1] != told[1][-1]
+    assert (first["code"], second["code"], second["why"], second["message"]) == (0, 0, "", "")
+    assert first["begun"] <= first["finished"] <= second["begun"] <= second["finished"]
+
+
+def test_libraries_are_imported_once(container: Container):
+    container.program(
+        "train.py", "import sys\nprint('known', 'sqlite3' in sys.modules)\ndef work():\n    import sqlite3\nwork()\n"
+    )
+    container.direct("a/0", "train.py")
+    container.start()
+    container.end_of("a/0")
+    container.direct("b/0", "train.py")
+    container.end_of("b/0")
+
+    assert [line for line in container.lines if line.startswith("known")] == ["known False", "known True"]
+
+
+def test_references_are_expanded_as_kubernetes_does(container: Container):
+    container.program("train.py", "import os, sys\nprint(sys.argv[1:], os.environ['URL'])\n")
+    environment = [["HP_lr", "0.1"], ["URL", "http://$(HOST_NAME)/$(HP_lr)/$$(HP_lr)/$(NONE)"]]
+    container.direct("a/0", "train.py", "--lr=$(HP_lr)", "$$(X)", environment=environment)
+    container.start(HOST_NAME="here")
+    container.end_of("a/0")
+
+    assert "['--lr=0.1', '$(X)'] http://here/0.1/$(HP_lr)/$(NONE)" in container.lines
+
+
+def test_the_message_of_an_attempt_is_told_and_stays_with_its_identity(container: Container):
+    container.program(
+        "train.py", "import os\nopen(os.environ['SEATRIAL_TERMINATION_PATH'], 'w').write(os.environ['HP_x'])\n"
+    )
+    container.direct("a/0", "train.py", environment=[["HP_x", '{"loss": 1}']])
+    container.start()
+
+    assert container.end_of("a/0")["message"] == '{"loss": 1}'
+    assert until(lambda: container.message.read_text()) == 'seatrial-slot a/0 0\n{"loss": 1}'
+    container.direct("b/0", "train.py", environment=[["HP_x", ""]])
+    assert container.end_of("b/0")["message"] == ""
+    assert container.message.read_text() == "seatrial-slot b/0 0\n"
+
+
+def test_a_failed_attempt_ends_the_container_with_its_code_and_last_words(container: Container):
+    container.program("train.py", "print('first')\nraise RuntimeError('no luck')\n")
+    container.direct("a/0", "train.py")
+    container.start()
+
+    assert container.wait() == 1
+    end = container.end_of("a/0")
+    assert end["code"] == 1
+    assert end["message"].endswith("RuntimeError: no luck")
+    assert container.message.read_text().startswith("seatrial-slot a/0 1\nfirst\n")
+
+
+@pytest.mark.parametrize("way", ["warm", "cold"])
+def test_an_attempt_is_stopped_and_its_container_goes_on(container: Container, way: str):
+    container.program("train.py", "import time\nprint('runs', flush=True)\ntime.sleep(600)\n")
+    interpreter = 1 if way == "warm" else 0
+    container.direct("a/0", "train.py", interpreter=interpreter)
+    container.start()
+    until(lambda: "runs" in container.lines)
+    container.put(json.dumps({"id": "a/0", "stop": True, "grace": 10}))
+
+    end = container.end_of("a/0")
+    container.direct("b/0", "-c", "print('next')", interpreter=interpreter)
+
+    assert (end["code"], end["why"]) == (143, "stop")
+    assert container.end_of("b/0")["code"] == 0
+    assert "next" in container.lines
+
+
+def test_an_attempt_that_does_not_stop_is_killed(container: Container):
+    container.program(
+        "train.py",
+        "import signal, time\nsignal.signal(15, signal.SIG_IGN)\nprint('runs', flush=True)\ntime.sleep(600)\n",
+    )
+    container.direct("a/0", "train.py")
+    container.start()
+    until(lambda: "runs" in container.lines)
+    container.put(json.dumps({"id": "a/0", "stop": True, "grace": 0.2}))
+
+    assert (container.end_of("a/0")["code"], container.ends()[0]["why"]) == (137, "stop")
+
+
+def test_an_attempt_that_is_called_off_before_it_was_heard_of_never_begins(container: Container):
+    container.direct("a/0", "-c", "print('first')")
+    container.start()
+    container.end_of("a/0")
+    container.direct("b/0", "-c", "print('never')", stop=True)
+
+    end = container.end_of("b/0")
+
+    assert (end["code"], end["why"]) == (143, "stop")
+    assert "never" not in container.lines
+
+
+@pytest.mark.parametrize("way", ["warm", "cold"])
+def test_the_end_of_the_container_lets_the_attempt_end_in_order(container: Container, way: str):
+    text = "import os, signal, sys, time\ndef end(*_):\n    open(os.environ['SEATRIAL_TERMINATION_PATH'], 'w').write('saved')\n    sys.exit(3)\nsignal.signal(15, end)\nprint('runs', flush=True)\ntime.sleep(600)\n"
+    container.program("train.py", text)
+    container.direct("a/0", "train.py", interpreter=1 if way == "warm" else 0)
+    container.start()
+    until(lambda: "runs" in container.lines)
+
+    container.signal(signal.SIGTERM)
+
+    assert container.wait() == 3
+    assert container.message.read_text() == "seatrial-slot a/0 3\nsaved"
+    assert container.ends()[0]["message"] == "saved"
+
+
+def test_a_container_that_waits_ends_when_it_is_told_to(container: Container):
+    container.direct("a/0", "-c", "pass")
+    container.start()
+    container.end_of("a/0")
+
+    container.signal(signal.SIGTERM)
+
+    assert container.wait() == 0
+    assert container.message.read_text() == "seatrial-slot a/0 0\n"
+
+
+def test_a_container_that_nobody_needs_ends_by_itself(container: Container):
+    container.direct("a/0", "-c", "pass")
+    container.start("--idle", "0.5", "--repeat", "0.1")
+
+    assert container.wait() == 0
+    assert len([end for end in container.ends() if end["id"] == "a/0"]) > 1
+
+
+def test_an_attempt_is_ended_at_its_timeout(container: Container):
+    container.direct("a/0", "-c", "import time; time.sleep(600)", timeout=1.0)
+    container.start()
+
+    assert container.wait() == 143
+    assert (container.ends()[0]["code"], container.ends()[0]["why"]) == (143, "timeout")
+
+
+def test_somebody_listens_while_an_attempt_runs_and_nobody_while_none_does(container: Container):
+    container.program("train.py", "import time\nprint('runs', flush=True)\ntime.sleep(1)\n")
+    container.direct("a/0", "train.py")
+    container.start()
+    until(lambda: "runs" in container.lines)
+
+    assert container.busy()
+    container.end_of("a/0")
+    until(lambda: not container.busy())
+    container.direct("b/0", "train.py")
+    until(container.busy)
+
+
+def test_nothing_of_an_attempt_outlives_it(container: Container):
+    child = "import subprocess, sys\np = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], process_group=0)\nprint('child', p.pid, flush=True)\n"
+    container.program("train.py", child)
+    container.direct("a/0", "train.py")
+    container.start()
+    container.end_of("a/0")
+
+    pid = int(next(line for line in container.lines if line.startswith("child")).split()[1])
+
+    until(lambda: not Path(f"/proc/{pid}").exists())
+
+
+def test_directives_that_cannot_be_understood_are_waited_out(container: Container):
+    container.put("no json")
+    container.start()
+    for text in ("", "[]", '{"id": "a/0", "environment": 3}', "null"):
+        container.put(text)
+        time.sleep(0.1)
+    container.direct("a/0", "-c", "print('at last')")
+
+    assert container.end_of("a/0")["code"] == 0
+
+
+def test_a_program_that_cannot_be_started_says_why(container: Container):
+    container.direct("a/0", command=["/no/such/program"], interpreter=0)
+    container.start()
+
+    assert container.wait() == 127
+    assert "cannot be started" in container.ends()[0]["message"]
+
+
+def test_a_variable_of_the_template_that_differs_makes_a_cold_start(container: Container):
+    container.direct("a/0", "-c", "pass", environment=[["THREADS", "1"]])
+    container.start()
+    container.end_of("a/0")
+    container.direct("b/0", "-c", "import os; print(os.environ['THREADS'])", environment=[["THREADS", "2"]])
+    container.end_of("b/0")
+
+    assert "2" in container.lines
+    assert any("started cold: a variable of its template" in line for line in container.lines)
+
+
+def test_the_death_of_the_warm_process_costs_a_cold_start_and_nothing_else(container: Container):
+    container.program("train.py", "print('runs')\n")
+    container.direct("a/0", "train.py")
+    container.start()
+    container.end_of("a/0")
+    assert container.process is not None
+    kept = Path(f"/proc/{container.process.pid}/task/{container.process.pid}/children").read_text().split()
+    for pid in kept:
+        os.kill(int(pid), signal.SIGKILL)
+
+    container.direct("b/0", "train.py")
+
+    assert container.end_of("b/0")["code"] == 0
+    assert container.lines.count("runs") == 2
+
+
+def test_output_passes_whole_and_in_order_and_lines_stay_whole(container: Container):
+    container.program(
+        "train.py", "import sys\nfor i in range(200000):\n    print(i, 'x' * 40)\nsys.stdout.write('no newline')\n"
+    )
+    container.direct("a/0", "train.py")
+    container.start()
+    container.end_of("a/0")
+
+    numbers = [int(line.split()[0]) for line in container.lines if line.endswith("x" * 40)]
+    assert numbers == list(range(200000))
+    assert "no newline" in container.lines

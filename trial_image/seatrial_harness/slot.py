@@ -1,0 +1,452 @@
+"""Process 1 of a container that runs one attempt after another: ``python -m seatrial_harness.slot --directive FILE --port N --message FILE``.
+
+What to run stands in a file that changes; docs/wire.md tells how. An attempt is a fork of a process that has its libraries imported
+(:mod:`seatrial_harness.warm`), or a process of its own where that cannot be. Whether one runs is told by a port that is listened to then,
+and how it ended by a line of the log and, should the container end, by its message. Single-threaded, and small: it imports no library.
+"""
+
+import argparse
+import contextlib
+import ctypes
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from seatrial_harness import wire
+from seatrial_harness.directive import Directive, read_directive
+from seatrial_harness.kindling import WarmProcess
+from seatrial_harness.relay import Relay, write_all
+
+__all__ = ["Slot", "main"]
+
+_TICK_SECONDS = 0.05
+_PATIENCE_SECONDS = 120.0
+"""Above this the warm process is taken for stuck."""
+
+_MESSAGE_BYTES = 4096
+_NOT_STARTED = 127
+_SUBREAPER = 36
+_OURS = ("SEATRIAL_", wire.PARAMETER_PREFIX)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run attempts until the container is to end."""
+    parser = argparse.ArgumentParser(prog="seatrial_harness.slot")
+    parser.add_argument("--directive", type=Path, required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--message", type=Path, required=True)
+    parser.add_argument("--idle", type=float, default=60.0)
+    parser.add_argument("--repeat", type=float, default=10.0)
+    parser.add_argument("cold", nargs="*")
+    told = parser.parse_args(arguments)
+    sys.stdout.flush()
+    slot = Slot(told.directive, told.port, told.message, idle_seconds=told.idle, repeat_seconds=told.repeat)
+    code = slot.serve()
+    # Nothing is left to be tidied up: the container ends with this process.
+    os._exit(code)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """An attempt that is to begin, or runs.
+
+    Attributes:
+        folder: Where its leader notes its end; None for a process of its own.
+        leader: Process id of its session's leader; 0 before it has begun.
+        kill_at: When it is ended by force.
+        why: Who wanted it to end.
+    """
+
+    directive: Directive
+    environment: Mapping[str, str]
+    command: Sequence[str]
+    begun: float
+    since: float
+    relay: Relay
+    folder: Path | None = None
+    leader: int = 0
+    kill_at: float | None = None
+    why: str = ""
+
+
+@dataclass(slots=True)
+class Slot:
+    """A container's only long-lived program.
+
+    Args:
+        directive: File that says what to run.
+        port: Listened to while something runs.
+        message: File that the kubelet takes for the container's last words.
+        idle_seconds: After so long without a new attempt it ends.
+        repeat_seconds: How often it tells again how the last one ended.
+    """
+
+    directive: Path
+    port: int
+    message: Path
+    idle_seconds: float = field(kw_only=True)
+    repeat_seconds: float = field(kw_only=True)
+    _base: dict[str, str] = field(default_factory=dict, init=False)
+    _first: Mapping[str, str] | None = field(default=None, init=False)
+    _warm: WarmProcess | None = field(default=None, init=False)
+    _name: tuple[str, ...] = field(default=(), init=False)
+    _cold_why: str = field(default="", init=False)
+    _listener: socket.socket | None = field(default=None, init=False)
+    _last_id: str = field(default="", init=False)
+    _last_line: bytes = field(default=b"", init=False)
+    _last_code: int = field(default=0, init=False)
+    _idle_since: float = field(default=0.0, init=False)
+    _told_at: float = field(default=0.0, init=False)
+    _ended: dict[int, int] = field(default_factory=dict, init=False)
+    _terminated: bool = field(default=False, init=False)
+
+    def serve(self) -> int:
+        """Run attempts; return the exit code of the container."""
+        woken = _catch_signals(self._on_end)
+        _adopt_orphans()
+        self._listen(True)
+        self._idle_since = time.monotonic()
+        run: _Run | None = None
+        while True:
+            self._wait(woken, run)
+            self._reap()
+            if run is None:
+                run, code = self._rest()
+                if code is not None:
+                    return code
+                continue
+            self._advance(run)
+            code = self._find_end(run)
+            if code is not None:
+                self._conclude(run, code)
+                if self._terminated or (code != 0 and run.why != "stop"):
+                    return self._leave(code)
+                run = None
+
+    # ---- waiting -----------------------------------------------------------------------------------------------------
+
+    def _wait(self, woken: socket.socket, run: _Run | None) -> None:
+        sources: list[socket.socket | int] = [woken]
+        if self._listener is not None:
+            sources.append(self._listener)
+        if self._warm is not None and not self._warm.broken:
+            sources.append(self._warm.channel)
+        if run is not None and run.relay.source >= 0:
+            sources.append(run.relay.source)
+        ready, _, _ = select.select(sources, [], [], _TICK_SECONDS)
+        if woken in ready:
+            with contextlib.suppress(BlockingIOError):
+                woken.recv(4096)
+        if self._listener in ready and self._listener is not None:
+            with contextlib.suppress(OSError):
+                self._listener.accept()[0].close()
+        if self._warm is not None and self._warm.channel in ready:
+            self._warm.listen()
+        if run is not None and run.relay.source in ready:
+            run.relay.copy()
+
+    def _rest(self) -> tuple[_Run | None, int | None]:
+        """Look for the next attempt; return it, or the exit code when there is to be none."""
+        now = time.monotonic()
+        if self._terminated or now - self._idle_since >= self.idle_seconds:
+            return None, self._leave(self._last_code)
+        found = read_directive(self.directive)
+        if found is None or found.id == self._last_id:
+            if self._last_line and now - self._told_at >= self.repeat_seconds:
+                self._tell(self._last_line)
+            return None, None
+        if found.stop:
+            # It was called off before it was heard of.
+            self._listen(True)
+            run = self._prepare(found)
+            run.why = "stop"
+            self._conclude(run, 128 + signal.SIGTERM)
+            return None, None
+        self._listen(True)
+        run = self._prepare(found)
+        self._tell_line("began", {"id": found.id, "at": round(run.begun, 3)})
+        _write(self.message, b"")
+        return run, None
+
+    def _prepare(self, found: Directive) -> _Run:
+        if self._first is None:
+            names = {name for name, _ in found.environment}
+            self._base = {name: value for name, value in os.environ.items() if name not in names}
+        environment = found.build_environment(self._base)
+        if self._first is None:
+            self._first = _shared(environment)
+        return _Run(
+            directive=found,
+            environment=environment,
+            command=found.build_command(environment),
+            begun=time.time(),
+            since=time.monotonic(),
+            relay=Relay(),
+        )
+
+    # ---- running -----------------------------------------------------------------------------------------------------
+
+    def _advance(self, run: _Run) -> None:
+        """Bring an attempt forward: begin it, or ask it to end."""
+        now = time.monotonic()
+        found = read_directive(self.directive)
+        if found is not None and found.id == run.directive.id and found.stop:
+            self._stop(run, "stop", found.grace_seconds)
+        timeout = run.directive.timeout_seconds
+        if timeout is not None and now - run.since >= timeout:
+            self._stop(run, "timeout", run.directive.grace_seconds)
+        if self._terminated:
+            # The kubelet's own SIGKILL follows.
+            self._stop(run, "", float("inf"))
+        if run.leader == 0 and run.kill_at is None:
+            self._begin(run, now)
+        if run.leader != 0 and run.kill_at is not None and now >= run.kill_at:
+            _kill_session(run.leader)
+            run.kill_at = now + 1.0
+
+    def _stop(self, run: _Run, why: str, grace_seconds: float) -> None:
+        if run.kill_at is not None:
+            return
+        run.why, run.kill_at = why, time.monotonic() + grace_seconds
+        if run.leader != 0:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(run.leader, signal.SIGTERM)
+
+    def _begin(self, run: _Run, now: float) -> None:
+        """Begin an attempt, warm if that can be; called again until it has begun."""
+        words = run.directive.interpreter
+        why = self._cold_why
+        if not why and (words == 0 or not run.command[words:]):
+            why = "its command runs no Python program"
+        if not why and _shared(run.environment) != self._first:
+            why = "a variable of its template differs from that of the first trial"
+        if not why:
+            why = self._begin_warm(run, now)
+        if why:
+            self._say(f"seatrial: started cold: {why}")
+            self._begin_cold(run)
+
+    def _begin_warm(self, run: _Run, now: float) -> str:
+        """Order a fork, or wait until it can be ordered; return why that will never be."""
+        words = run.directive.interpreter
+        interpreter, program = tuple(run.command[:words]), tuple(run.command[words:])
+        name = (*interpreter, *program[: 2 if program[0] in {"-m", "-c"} else 1])
+        if self._warm is None:
+            self._name = name
+            try:
+                self._warm = WarmProcess(interpreter, name[words:], _shared(run.environment))
+            except OSError as error:
+                self._cold_why = f"no process can be kept ready: {error}"
+                return self._cold_why
+        if name != self._name:
+            return "its command is another one than that of the first trial"
+        if self._warm.broken or now - run.since > _PATIENCE_SECONDS:
+            self._cold_why = (
+                self._warm.broken or f"the process that was kept ready has not answered in {_PATIENCE_SECONDS:g} s"
+            )
+            self._warm.close()
+            return self._cold_why
+        if run.folder is not None:
+            run.leader = self._warm.started or 0
+            if run.leader != 0:
+                run.relay.close_sink()
+            return self._warm.failed if run.leader == 0 else ""
+        if self._warm.ready:
+            try:
+                run.folder = Path(tempfile.mkdtemp(prefix="seatrial-", dir=_find_room()))
+                self._warm.order(run.folder, program, run.environment, run.relay.sink)
+            except OSError as error:
+                return str(error)
+        return ""
+
+    def _begin_cold(self, run: _Run) -> None:
+        self._forget_folder(run)
+        try:
+            process = subprocess.Popen(  # noqa: S603 - words are passed, never interpolated
+                run.command,
+                env=dict(run.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=run.relay.sink,
+                stderr=run.relay.sink,
+                start_new_session=True,
+            )
+        except (OSError, ValueError, IndexError) as error:
+            write_all(run.relay.sink, f"seatrial: cannot be started: {error}\n".encode())
+            run.leader = -1
+            return
+        run.relay.close_sink()
+        run.leader = process.pid
+        # Whoever ends is waited for in one place.
+        process.returncode = 0
+
+    # ---- ends --------------------------------------------------------------------------------------------------------
+
+    def _find_end(self, run: _Run) -> int | None:
+        """Return the exit code of an attempt, None while it runs."""
+        if run.leader == -1:
+            return _NOT_STARTED
+        if run.leader == 0:
+            # Nothing has begun that could end.
+            return 128 + signal.SIGTERM if run.kill_at is not None else None
+        if run.folder is None:
+            return self._ended.pop(run.leader, None)
+        ended = self._warm is not None and run.leader in self._warm.ended
+        gone = run.leader in self._ended or not _is_alive(run.leader)
+        with contextlib.suppress(OSError, ValueError):
+            return int((run.folder / "exit").read_bytes())
+        # A leader that was killed notes nothing.
+        return 128 + signal.SIGKILL if ended or gone else None
+
+    def _conclude(self, run: _Run, code: int) -> None:
+        """Tell how an attempt ended, and leave nothing of it."""
+        if run.leader > 0:
+            _kill_session(run.leader)
+        output = run.relay.finish()
+        self._forget_folder(run)
+        message = _read(self.message) if run.leader != 0 else ""
+        if not message and code != 0:
+            message = output
+        told = {
+            "id": run.directive.id,
+            "code": code,
+            "begun": round(run.begun, 3),
+            "finished": round(time.time(), 3),
+            "message": message,
+            "why": run.why,
+        }
+        header = f"seatrial-slot {run.directive.id} {code}\n"
+        _write(self.message, (header + message).encode()[:_MESSAGE_BYTES])
+        self._last_id, self._last_code = run.directive.id, code
+        self._last_line = f"seatrial-slot ended {json.dumps(told, ensure_ascii=False)}\n".encode(errors="replace")
+        self._tell(self._last_line)
+        self._idle_since = time.monotonic()
+        self._listen(False)
+
+    def _leave(self, code: int) -> int:
+        if self._warm is not None:
+            self._warm.close()
+        return code
+
+    def _forget_folder(self, run: _Run) -> None:
+        if run.folder is not None:
+            shutil.rmtree(run.folder, ignore_errors=True)
+            run.folder = None
+
+    # ---- telling -----------------------------------------------------------------------------------------------------
+
+    def _listen(self, wanted: bool) -> None:
+        """Let the kubelet's probe find somebody, or nobody."""
+        if wanted and self._listener is None:
+            with contextlib.suppress(OSError):
+                family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+                self._listener = socket.create_server(
+                    ("", self.port), family=family, backlog=64, dualstack_ipv6=family == socket.AF_INET6
+                )
+                self._listener.setblocking(False)
+        elif not wanted and self._listener is not None:
+            self._listener.close()
+            self._listener = None
+
+    def _tell(self, line: bytes) -> None:
+        self._told_at = time.monotonic()
+        write_all(1, line)
+
+    def _tell_line(self, word: str, told: Mapping[str, object]) -> None:
+        write_all(1, f"seatrial-slot {word} {json.dumps(told)}\n".encode())
+
+    def _say(self, words: str) -> None:
+        write_all(1, f"{words}\n".encode())
+
+    # ---- signals and processes ---------------------------------------------------------------------------------------
+
+    def _on_end(self, _number: int, _frame: FrameType | None) -> None:
+        self._terminated = True
+
+    def _reap(self) -> None:
+        """Wait for whoever has ended: orphans are ours."""
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    return
+                code = os.waitstatus_to_exitcode(status)
+                self._ended[pid] = 128 - code if code < 0 else code
+                if self._warm is not None and pid == self._warm.process.pid:
+                    self._warm.process.returncode = code
+
+
+def _catch_signals(on_end: Callable[[int, FrameType | None], None]) -> socket.socket:
+    woken, wakes = socket.socketpair()
+    for end in (woken, wakes):
+        end.setblocking(False)
+    # Kept open as long as this process lives.
+    signal.set_wakeup_fd(os.dup(wakes.fileno()), warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_end)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    return woken
+
+
+def _adopt_orphans() -> None:
+    """Be the parent of processes whose own has ended, as process 1 is anyway."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
+
+
+def _shared(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what of an attempt's environment is not its own."""
+    return {name: value for name, value in environment.items() if not name.startswith(_OURS)}
+
+
+def _find_room() -> str | None:
+    """Return a folder in which files can be made; None lets the library look for one."""
+    for place in (os.environ.get("TMPDIR"), "/tmp", "/var/tmp", "/dev/shm"):  # noqa: S108 - looked at, and named uniquely in it
+        if place and os.access(place, os.W_OK | os.X_OK):
+            return place
+    return None
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _kill_session(leader: int) -> None:
+    """End all processes of a session, whatever group they are in."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                # The name of a program may hold spaces and brackets; what follows it does not.
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                if int(fields[3]) == leader and int(entry.name) != os.getpid():
+                    os.kill(int(entry.name), signal.SIGKILL)
+
+
+def _read(path: Path) -> str:
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return file.read(_MESSAGE_BYTES).decode(errors="replace")
+    return ""
+
+
+def _write(path: Path, content: bytes) -> None:
+    # In place: the file is mounted by itself, and cannot be replaced.
+    with contextlib.suppress(OSError):
+        path.write_bytes(content)
+
+
+if __name__ == "__main__":
+    main()
