@@ -347,3 +347,22 @@ def test_output_passes_whole_and_in_order_and_lines_stay_whole(container: Contai
     numbers = [int(line.split()[0]) for line in container.lines if line.endswith("x" * 40)]
     assert numbers == list(range(200000))
     assert "no newline" in container.lines
+
+
+def test_an_attempt_whose_order_was_handed_over_by_a_process_that_died_is_not_begun_twice(container: Container):
+    container.program("train.py", "import time\nprint('runs', flush=True)\ntime.sleep(1)\n")
+    container.direct("a/0", "train.py")
+    container.start()
+    container.end_of("a/0")
+    assert container.process is not None
+    children = Path(f"/proc/{container.process.pid}/task/{container.process.pid}/children")
+    (warm,) = map(int, children.read_text().split())
+    # It has its forks ready, and dies when one of them has begun.
+    container.direct("b/0", "train.py")
+    until(lambda: container.lines.count("runs") == 2)
+    os.kill(warm, signal.SIGKILL)
+
+    assert container.end_of("b/0")["code"] == 0
+    assert container.lines.count("runs") == 2
+    container.direct("c/0", "train.py")
+    assert container.end_of("c/0")["code"] == 0

@@ -1,6 +1,7 @@
 """The side of a container that asks the warm process (:mod:`seatrial_harness.warm`) for forks. What goes over the socket is told in docs/wire.md."""
 
 import contextlib
+import fcntl
 import json
 import os
 import socket
@@ -67,9 +68,23 @@ class WarmProcess:
             "folder": str(Path.cwd()),
         }
         with tempfile.TemporaryFile(dir=folder) as order, (folder / "lock").open("wb") as lock:
+            # Whoever holds it belongs to the attempt: it goes with the order, and with nothing else.
+            fcntl.flock(lock, fcntl.LOCK_EX)
             order.write(json.dumps(document).encode())
             order.flush()
             socket.send_fds(self.channel, [b"!"], [order.fileno(), lock.fileno(), output])
+
+    @staticmethod
+    def find_leader(folder: Path) -> int | None:
+        """Return the leader of an attempt that was ordered of a process that is gone: 0 while it has not said who it is, None without one."""
+        with (folder / "lock").open("rb") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                with contextlib.suppress(OSError, ValueError):
+                    return int((folder / "pid").read_bytes())
+                return 0
+        return None
 
     def listen(self) -> None:
         """Take what it has said."""

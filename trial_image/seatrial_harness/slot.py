@@ -7,37 +7,28 @@ and how it ended by a line of the log and, should the container end, by its mess
 
 import argparse
 import contextlib
-import ctypes
 import json
 import os
 import select
-import shutil
 import signal
 import socket
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from seatrial_harness import wire
 from seatrial_harness.directive import Directive, read_directive
-from seatrial_harness.kindling import WarmProcess
+from seatrial_harness.processes import adopt_orphans, catch_signals, is_alive, kill_session
 from seatrial_harness.relay import Relay, write_all
+from seatrial_harness.starting import Run, Starter, shared
 
 __all__ = ["Slot", "main"]
 
 _TICK_SECONDS = 0.05
-_PATIENCE_SECONDS = 120.0
-"""Above this the warm process is taken for stuck."""
-
 _MESSAGE_BYTES = 4096
 _NOT_STARTED = 127
-_SUBREAPER = 36
-_OURS = ("SEATRIAL_", wire.PARAMETER_PREFIX)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -55,29 +46,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     code = slot.serve()
     # Nothing is left to be tidied up: the container ends with this process.
     os._exit(code)
-
-
-@dataclass(slots=True, kw_only=True)
-class _Run:
-    """An attempt that is to begin, or runs.
-
-    Attributes:
-        folder: Where its leader notes its end; None for a process of its own.
-        leader: Process id of its session's leader; 0 before it has begun.
-        kill_at: When it is ended by force.
-        why: Who wanted it to end.
-    """
-
-    directive: Directive
-    environment: Mapping[str, str]
-    command: Sequence[str]
-    begun: float
-    since: float
-    relay: Relay
-    folder: Path | None = None
-    leader: int = 0
-    kill_at: float | None = None
-    why: str = ""
 
 
 @dataclass(slots=True)
@@ -98,10 +66,7 @@ class Slot:
     idle_seconds: float = field(kw_only=True)
     repeat_seconds: float = field(kw_only=True)
     _base: dict[str, str] = field(default_factory=dict, init=False)
-    _first: Mapping[str, str] | None = field(default=None, init=False)
-    _warm: WarmProcess | None = field(default=None, init=False)
-    _name: tuple[str, ...] = field(default=(), init=False)
-    _cold_why: str = field(default="", init=False)
+    _starter: Starter = field(default_factory=Starter, init=False)
     _listener: socket.socket | None = field(default=None, init=False)
     _last_id: str = field(default="", init=False)
     _last_line: bytes = field(default=b"", init=False)
@@ -113,11 +78,11 @@ class Slot:
 
     def serve(self) -> int:
         """Run attempts; return the exit code of the container."""
-        woken = _catch_signals(self._on_end)
-        _adopt_orphans()
+        woken = catch_signals(self._on_end)
+        adopt_orphans()
         self._listen(True)
         self._idle_since = time.monotonic()
-        run: _Run | None = None
+        run: Run | None = None
         while True:
             self._wait(woken, run)
             self._reap()
@@ -136,12 +101,12 @@ class Slot:
 
     # ---- waiting -----------------------------------------------------------------------------------------------------
 
-    def _wait(self, woken: socket.socket, run: _Run | None) -> None:
+    def _wait(self, woken: socket.socket, run: Run | None) -> None:
         sources: list[socket.socket | int] = [woken]
         if self._listener is not None:
             sources.append(self._listener)
-        if self._warm is not None and not self._warm.broken:
-            sources.append(self._warm.channel)
+        if self._starter.warm is not None and not self._starter.warm.broken:
+            sources.append(self._starter.warm.channel)
         if run is not None and run.relay.source >= 0:
             sources.append(run.relay.source)
         ready, _, _ = select.select(sources, [], [], _TICK_SECONDS)
@@ -151,12 +116,12 @@ class Slot:
         if self._listener in ready and self._listener is not None:
             with contextlib.suppress(OSError):
                 self._listener.accept()[0].close()
-        if self._warm is not None and self._warm.channel in ready:
-            self._warm.listen()
+        if self._starter.warm is not None and self._starter.warm.channel in ready:
+            self._starter.warm.listen()
         if run is not None and run.relay.source in ready:
             run.relay.copy()
 
-    def _rest(self) -> tuple[_Run | None, int | None]:
+    def _rest(self) -> tuple[Run | None, int | None]:
         """Look for the next attempt; return it, or the exit code when there is to be none."""
         now = time.monotonic()
         if self._terminated or now - self._idle_since >= self.idle_seconds:
@@ -179,14 +144,14 @@ class Slot:
         _write(self.message, b"")
         return run, None
 
-    def _prepare(self, found: Directive) -> _Run:
-        if self._first is None:
+    def _prepare(self, found: Directive) -> Run:
+        if self._starter.first is None:
             names = {name for name, _ in found.environment}
             self._base = {name: value for name, value in os.environ.items() if name not in names}
         environment = found.build_environment(self._base)
-        if self._first is None:
-            self._first = _shared(environment)
-        return _Run(
+        if self._starter.first is None:
+            self._starter.first = shared(environment)
+        return Run(
             directive=found,
             environment=environment,
             command=found.build_command(environment),
@@ -197,7 +162,7 @@ class Slot:
 
     # ---- running -----------------------------------------------------------------------------------------------------
 
-    def _advance(self, run: _Run) -> None:
+    def _advance(self, run: Run) -> None:
         """Bring an attempt forward: begin it, or ask it to end."""
         now = time.monotonic()
         found = read_directive(self.directive)
@@ -210,12 +175,12 @@ class Slot:
             # The kubelet's own SIGKILL follows.
             self._stop(run, "", float("inf"))
         if run.leader == 0 and run.kill_at is None:
-            self._begin(run, now)
+            self._starter.begin(run, now)
         if run.leader != 0 and run.kill_at is not None and now >= run.kill_at:
-            _kill_session(run.leader)
+            kill_session(run.leader)
             run.kill_at = now + 1.0
 
-    def _stop(self, run: _Run, why: str, grace_seconds: float) -> None:
+    def _stop(self, run: Run, why: str, grace_seconds: float) -> None:
         if run.kill_at is not None:
             return
         run.why, run.kill_at = why, time.monotonic() + grace_seconds
@@ -223,76 +188,9 @@ class Slot:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(run.leader, signal.SIGTERM)
 
-    def _begin(self, run: _Run, now: float) -> None:
-        """Begin an attempt, warm if that can be; called again until it has begun."""
-        words = run.directive.interpreter
-        why = self._cold_why
-        if not why and (words == 0 or not run.command[words:]):
-            why = "its command runs no Python program"
-        if not why and _shared(run.environment) != self._first:
-            why = "a variable of its template differs from that of the first trial"
-        if not why:
-            why = self._begin_warm(run, now)
-        if why:
-            self._say(f"seatrial: started cold: {why}")
-            self._begin_cold(run)
-
-    def _begin_warm(self, run: _Run, now: float) -> str:
-        """Order a fork, or wait until it can be ordered; return why that will never be."""
-        words = run.directive.interpreter
-        interpreter, program = tuple(run.command[:words]), tuple(run.command[words:])
-        name = (*interpreter, *program[: 2 if program[0] in {"-m", "-c"} else 1])
-        if self._warm is None:
-            self._name = name
-            try:
-                self._warm = WarmProcess(interpreter, name[words:], _shared(run.environment))
-            except OSError as error:
-                self._cold_why = f"no process can be kept ready: {error}"
-                return self._cold_why
-        if name != self._name:
-            return "its command is another one than that of the first trial"
-        if self._warm.broken or now - run.since > _PATIENCE_SECONDS:
-            self._cold_why = (
-                self._warm.broken or f"the process that was kept ready has not answered in {_PATIENCE_SECONDS:g} s"
-            )
-            self._warm.close()
-            return self._cold_why
-        if run.folder is not None:
-            run.leader = self._warm.started or 0
-            if run.leader != 0:
-                run.relay.close_sink()
-            return self._warm.failed if run.leader == 0 else ""
-        if self._warm.ready:
-            try:
-                run.folder = Path(tempfile.mkdtemp(prefix="seatrial-", dir=_find_room()))
-                self._warm.order(run.folder, program, run.environment, run.relay.sink)
-            except OSError as error:
-                return str(error)
-        return ""
-
-    def _begin_cold(self, run: _Run) -> None:
-        self._forget_folder(run)
-        try:
-            process = subprocess.Popen(  # noqa: S603 - words are passed, never interpolated
-                run.command,
-                env=dict(run.environment),
-                stdin=subprocess.DEVNULL,
-                stdout=run.relay.sink,
-                stderr=run.relay.sink,
-                start_new_session=True,
-            )
-        except (OSError, ValueError, IndexError) as error:
-            write_all(run.relay.sink, f"seatrial: cannot be started: {error}\n".encode())
-            run.leader = -1
-            return
-        run.relay.close_sink()
-        run.leader = process.pid
-        # Whoever ends is waited for in one place.
-        process.returncode = 0
-
     # ---- ends --------------------------------------------------------------------------------------------------------
 
-    def _find_end(self, run: _Run) -> int | None:
+    def _find_end(self, run: Run) -> int | None:
         """Return the exit code of an attempt, None while it runs."""
         if run.leader == -1:
             return _NOT_STARTED
@@ -301,19 +199,19 @@ class Slot:
             return 128 + signal.SIGTERM if run.kill_at is not None else None
         if run.folder is None:
             return self._ended.pop(run.leader, None)
-        ended = self._warm is not None and run.leader in self._warm.ended
-        gone = run.leader in self._ended or not _is_alive(run.leader)
+        ended = self._starter.warm is not None and run.leader in self._starter.warm.ended
+        gone = run.leader in self._ended or not is_alive(run.leader)
         with contextlib.suppress(OSError, ValueError):
             return int((run.folder / "exit").read_bytes())
         # A leader that was killed notes nothing.
         return 128 + signal.SIGKILL if ended or gone else None
 
-    def _conclude(self, run: _Run, code: int) -> None:
+    def _conclude(self, run: Run, code: int) -> None:
         """Tell how an attempt ended, and leave nothing of it."""
         if run.leader > 0:
-            _kill_session(run.leader)
+            kill_session(run.leader)
         output = run.relay.finish()
-        self._forget_folder(run)
+        run.forget_folder()
         message = _read(self.message) if run.leader != 0 else ""
         if not message and code != 0:
             message = output
@@ -334,14 +232,9 @@ class Slot:
         self._listen(False)
 
     def _leave(self, code: int) -> int:
-        if self._warm is not None:
-            self._warm.close()
+        if self._starter.warm is not None:
+            self._starter.warm.close()
         return code
-
-    def _forget_folder(self, run: _Run) -> None:
-        if run.folder is not None:
-            shutil.rmtree(run.folder, ignore_errors=True)
-            run.folder = None
 
     # ---- telling -----------------------------------------------------------------------------------------------------
 
@@ -365,9 +258,6 @@ class Slot:
     def _tell_line(self, word: str, told: Mapping[str, object]) -> None:
         write_all(1, f"seatrial-slot {word} {json.dumps(told)}\n".encode())
 
-    def _say(self, words: str) -> None:
-        write_all(1, f"{words}\n".encode())
-
     # ---- signals and processes ---------------------------------------------------------------------------------------
 
     def _on_end(self, _number: int, _frame: FrameType | None) -> None:
@@ -382,58 +272,8 @@ class Slot:
                     return
                 code = os.waitstatus_to_exitcode(status)
                 self._ended[pid] = 128 - code if code < 0 else code
-                if self._warm is not None and pid == self._warm.process.pid:
-                    self._warm.process.returncode = code
-
-
-def _catch_signals(on_end: Callable[[int, FrameType | None], None]) -> socket.socket:
-    woken, wakes = socket.socketpair()
-    for end in (woken, wakes):
-        end.setblocking(False)
-    # Kept open as long as this process lives.
-    signal.set_wakeup_fd(os.dup(wakes.fileno()), warn_on_full_buffer=False)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_end)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    return woken
-
-
-def _adopt_orphans() -> None:
-    """Be the parent of processes whose own has ended, as process 1 is anyway."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
-
-
-def _shared(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what of an attempt's environment is not its own."""
-    return {name: value for name, value in environment.items() if not name.startswith(_OURS)}
-
-
-def _find_room() -> str | None:
-    """Return a folder in which files can be made; None lets the library look for one."""
-    for place in (os.environ.get("TMPDIR"), "/tmp", "/var/tmp", "/dev/shm"):  # noqa: S108 - looked at, and named uniquely in it
-        if place and os.access(place, os.W_OK | os.X_OK):
-            return place
-    return None
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def _kill_session(leader: int) -> None:
-    """End all processes of a session, whatever group they are in."""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            with contextlib.suppress(OSError, ValueError, IndexError):
-                # The name of a program may hold spaces and brackets; what follows it does not.
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                if int(fields[3]) == leader and int(entry.name) != os.getpid():
-                    os.kill(int(entry.name), signal.SIGKILL)
+                if self._starter.warm is not None and pid == self._starter.warm.process.pid:
+                    self._starter.warm.process.returncode = code
 
 
 def _read(path: Path) -> str:
