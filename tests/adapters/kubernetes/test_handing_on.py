@@ -426,7 +426,7 @@ async def test_a_log_that_cannot_be_read_is_read_again_and_not_all_the_time(lab:
     for _ in range(10):
         assert (await lab.observe())["s-0"].phase is Phase.RUNNING
     assert len(reads) == 1
-    assert lab.runner.due_seconds(lab.study) == pytest.approx(1.0)
+    assert lab.runner.due_seconds(lab.study) == pytest.approx(0.5)
     lab.cluster.clock.advance(1)
     await lab.observe()
     lab.cluster.clock.advance(1)

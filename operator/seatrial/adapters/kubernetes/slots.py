@@ -26,10 +26,11 @@ logger = logging.getLogger(__name__)
 HOLD_SECONDS = 10.0
 """How long a Pod whose attempt is dealt with is kept for another one: an algorithm may think, and a GPU must not stand idle."""
 
-_LOOK_SECONDS = 1.0
-_LATER_LOOK_SECONDS = 5.0
-_PATIENCE_SECONDS = 30.0
-"""After so long a container that is not ready is looked at less often: the kubelet may not reach its port."""
+_PACES = ((5.0, 0.5), (30.0, 1.0), (float("inf"), 5.0))
+"""Seconds for which a container has not been ready, and seconds between two looks at it until then.
+
+An attempt of a second may be over before the kubelet has seen that it ran. A container that is never ready may be one whose port the kubelet does not reach.
+"""
 
 _LOG_LINES = 20
 _AT_ONCE = 8
@@ -179,4 +180,4 @@ def _place(pod: PodRecord) -> tuple[str, str]:
 
 def _pace(still: timedelta) -> float:
     """Return seconds between two looks at a container that has been not ready for so long."""
-    return _LOOK_SECONDS if still.total_seconds() < _PATIENCE_SECONDS else _LATER_LOOK_SECONDS
+    return next(pace for until, pace in _PACES if still.total_seconds() < until)
