@@ -101,8 +101,7 @@ class Witness:
         if len(alive) > self.parallel:
             self._note(f"{len(alive)} Pods are alive, but at most {self.parallel} may be: {sorted(alive)}")
         for pod in pods:
-            labels = pod["metadata"]["labels"]
-            attempt = f"{labels[names.LABEL_TRIAL]}-{labels[names.LABEL_ATTEMPT]}"
+            attempt = _attempt_of(pod)
             uids = self._uids.setdefault(attempt, set())
             uids.add(pod["metadata"]["uid"])
             if len(uids) > 1 and not self.repeats:
@@ -123,6 +122,13 @@ class Witness:
     def _note(self, words: str) -> None:
         if words not in self.violations:
             self.violations.append(words)
+
+
+def _attempt_of(pod: Pod) -> str:
+    """Return which attempt a Pod is of: a Pod that is handed on keeps its name."""
+    labels = pod["metadata"].get("labels") or {}
+    named = {names.LABEL_TRIAL, names.LABEL_ATTEMPT} <= labels.keys()
+    return f"{labels[names.LABEL_TRIAL]}-{labels[names.LABEL_ATTEMPT]}" if named else pod["metadata"]["name"]
 
 
 def _lives(pod: Pod) -> bool:

@@ -12,6 +12,7 @@ from faults.oracles import Ending, Witness, compare
 from faults.plans import LASTING, Mode, Plan
 from faults.simulated import count_writes, run_plan, run_reference
 from faults.sweep import every_write, long_outages, sample, storms
+from seatrial.adapters.kubernetes import names
 from seatrial.adapters.kubernetes.informer import Informer
 
 LONG = [mode for mode in LASTING if mode is not Mode.DROPPED]
@@ -128,6 +129,28 @@ def test_two_pods_of_one_attempt_and_too_many_at_once_are_seen():
     assert witness.violations == [
         "attempt s-0-0 had two Pods",
         "2 Pods are alive, but at most 1 may be: ['s-0-0', 's-1-0']",
+    ]
+
+
+def test_an_attempt_that_two_pods_were_handed_on_to_is_seen_and_a_pod_that_waits_is_no_attempt():
+    witness = Witness(parallel=1)
+
+    def pod(name: str, trial: str, *, ready: bool) -> dict[str, object]:
+        labels = {names.LABEL_TRIAL: trial, names.LABEL_ATTEMPT: "0"}
+        metadata = {"name": name, "uid": name, "labels": labels, "annotations": {names.ANNOTATION_DIRECTIVE: "{}"}}
+        return {
+            "metadata": metadata,
+            "status": {"phase": "Running", "containerStatuses": [{"ready": ready, "state": {"running": {}}}]},
+        }
+
+    witness.see_pods([pod("s-0-0", "s-0", ready=False), pod("s-1-0", "s-1", ready=True)])
+    witness.see_pods([pod("s-0-0", "s-2", ready=True), pod("s-1-0", "s-1", ready=False)])
+    assert witness.violations == []
+    witness.see_pods([pod("s-0-0", "s-1", ready=True), pod("s-1-0", "s-1", ready=True)])
+
+    assert witness.violations == [
+        "2 Pods are alive, but at most 1 may be: ['s-0-0', 's-1-0']",
+        "attempt s-1-0 had two Pods",
     ]
 
 

@@ -24,6 +24,8 @@ _ORDER = [
     "test_training",
     "test_kubectl_plugin",
     "test_population",
+    # Kills the operator too, which the studies before have to stand.
+    "test_handing_on",
     # From here on no study needs the GPUs, and none kills the operator.
     "test_kind",
     "test_operators",

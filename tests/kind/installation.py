@@ -11,7 +11,16 @@ import yaml
 
 from kind.cluster import ROOT, KindCluster
 
-__all__ = ["NAMESPACE", "RELEASE", "Installation", "condition", "quick_study", "slow_study", "stepwise_study"]
+__all__ = [
+    "NAMESPACE",
+    "RELEASE",
+    "Installation",
+    "condition",
+    "quick_study",
+    "reusing_study",
+    "slow_study",
+    "stepwise_study",
+]
 
 NAMESPACE = "seatrial-system"
 RELEASE = "seatrial"
@@ -56,6 +65,22 @@ def stepwise_study(name: str, *, trials: int, parallel: int, steps: int) -> Obje
         "steps": {"unit": "second", "max": steps},
         "stopping": {"rule": "asha", "asha": {"eta": 2, "minStep": 1}},
     }
+    return study
+
+
+def reusing_study(name: str, *, trials: int, parallel: int, seconds: float = 0.2) -> Object:
+    """Return a study whose trials report three steps, in Pods that go on from trial to trial."""
+    program = (
+        "import time\n"
+        "import seatrial_harness as s\n"
+        "trial = s.start(x=0.5)\n"
+        "for step in trial.steps(3):\n"
+        f"    time.sleep({seconds})\n"
+        "    trial.report(step, score=trial.x * step)\n"
+    )
+    study = _study(name, ["python", "-c", program], trials=trials, parallel=parallel)
+    study["spec"]["steps"] = {"max": 3}
+    study["spec"]["trial"]["reuse"] = True
     return study
 
 
