@@ -18,6 +18,8 @@ __all__ = ["PATIENCE_SECONDS", "Ending", "Kubelet"]
 PATIENCE_SECONDS = 180.0
 """No test takes the server away for so long, and on a busy machine it is there again a minute after its start."""
 
+_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 0.2
+
 Pod = dict[str, Any]
 
 Ending = Callable[[Pod, dict[str, Any]], dict[str, Any] | None]
@@ -68,12 +70,15 @@ class Kubelet:
             raise self.failure
 
     def _run(self) -> None:
-        succeeded = time.monotonic()
+        succeeded, pause = time.monotonic(), _PAUSE_SECONDS
         try:
-            while not self._halt.wait(0.02):
+            while not self._halt.wait(pause):
+                began = time.monotonic()
                 try:
                     self._look()
                     succeeded = time.monotonic()
+                    # Nearly as long as the look took: hundreds of Pods are not to be listed all the time.
+                    pause = min(max(_PAUSE_SECONDS, succeeded - began), _LONGEST_PAUSE_SECONDS)
                 except (OSError, HTTPException) as error:
                     # The server is away, or has too much to do.
                     self._client.close()
