@@ -121,7 +121,7 @@ def test_the_status_has_the_words_of_the_laptop_and_the_commands_of_a_cluster(wo
 
     assert "digits: The study is complete: all 8 trials of budget.maxTrials are done." in shown
     assert "winner       digits-6   val_accuracy 0.9631" in shown
-    assert "its output: kubectl logs -n lab digits-3-0" in shown
+    assert "its output: kubectl logs -n lab -l seatrial.dev/trial=digits-3,seatrial.dev/attempt=0 --tail=-1" in shown
     assert "namespace    lab (context test)" in shown
     assert "next         kubectl seatrial report digits --open" in shown
     assert "checkpoint   pvc/ckpt: " in shown

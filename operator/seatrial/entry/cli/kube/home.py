@@ -54,9 +54,9 @@ class ClusterHome:
         return f"{where}: {study.metadata.uid}/{owner}/{path}"
 
     def output(self, trial: Trial) -> str:
-        """Return the command that shows it, as long as the Pod is there."""
-        pod = names.build_pod_name(trial.metadata.name, trial.status.attempt)
-        return shlex.join(["kubectl", "logs", "-n", self.namespace, pod])
+        """Return the command that shows it, as long as the Pod is there, whatever its name is."""
+        labels = f"{names.LABEL_TRIAL}={trial.metadata.name},{names.LABEL_ATTEMPT}={trial.status.attempt}"
+        return shlex.join(["kubectl", "logs", "-n", self.namespace, "-l", labels, "--tail=-1"])
 
     def continuing(self, call: str, *, suspended: bool, live: bool, again: str) -> str:  # noqa: ARG002
         """Return how to watch it, or how it goes on."""
