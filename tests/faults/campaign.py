@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -136,6 +136,13 @@ def _sweep_memory(plans: Iterator[AnyPlan], given: argparse.Namespace) -> list[R
         return _count("memory", chain.from_iterable(pool.map(run, batch, chunksize=_CHUNK) for batch in batches))
 
 
+def _sweep_disk(plans: Iterator[AnyPlan], given: argparse.Namespace) -> list[Row]:
+    # Each run is a process of its own, which waits for its trials half of the time.
+    with ThreadPoolExecutor(given.workers) as pool:
+        batches = iter(lambda: list(islice(plans, 2 * given.workers)), [])
+        return _count("disk", chain.from_iterable(pool.map(partial(_try, _run_disk), batch) for batch in batches))
+
+
 def _run_memory(plan: AnyPlan) -> _Done:
     assert isinstance(plan, Plan)
     result = run_plan(plan)
@@ -170,7 +177,7 @@ def _sweep(tier: str, given: argparse.Namespace) -> Figures:
         rows = _sweep_memory(iter(plans), given)
     elif tier == "disk":
         plans = _Until(disk_plans(given.seed), given.minutes)
-        rows = _count(tier, (_try(_run_disk, plan) for plan in plans))
+        rows = _sweep_disk(iter(plans), given)
     else:
         plans = _Until(_real_plans(given.seed), given.minutes)
         with _real_runner() as run:
@@ -233,7 +240,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--memory-minutes", type=float, default=0, help="the same for memory; 0, the default: all of it"
     )
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes for memory; one a core")
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count(), help="processes for memory, and for a disk; one a core"
+    )
     parser.add_argument("--tier", choices=_TIERS, help="only this one")
     parser.add_argument("--replay", metavar="PLAN", help="one plan, as a failure names it")
     parser.add_argument("--results", type=Path, default=_ROOT / "dist" / "faults", help="where figures are kept")
