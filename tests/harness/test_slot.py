@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -14,6 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from seatrial_harness import starting
+from seatrial_harness.directive import read_directive
+from seatrial_harness.kindling import WarmProcess
+from seatrial_harness.relay import Relay
 
 PATIENCE_SECONDS = 60.0
 
@@ -69,7 +75,8 @@ class Container:
         return [json.loads(line.removeprefix(start)) for line in self.lines if line.startswith(start)]
 
     def end_of(self, name: str) -> dict[str, Any]:
-        return until(lambda: next((end for end in self.ends() if end["id"] == name), None))
+        found: dict[str, Any] = until(lambda: next((end for end in self.ends() if end["id"] == name), None))
+        return found
 
     def signal(self, number: signal.Signals) -> None:
         assert self.process is not None
@@ -113,7 +120,7 @@ def container(tmp_path: Path) -> Iterator[Container]:
     found.close()
 
 
-def test_one_attempt_follows_another_in_processes_of_their_own(container: Container):
+def test_one_attempt_follows_another_in_processes_of_their_own(container: Container) -> None:
     container.program(
         "train.py", "import os\nprint(os.environ['HP_x'], os.environ.get('HP_y'), os.getpid(), os.getsid(0))\n"
     )
@@ -132,7 +139,7 @@ def test_one_attempt_follows_another_in_processes_of_their_own(container: Contai
     assert first["begun"] <= first["finished"] <= second["begun"] <= second["finished"]
 
 
-def test_libraries_are_imported_once(container: Container):
+def test_libraries_are_imported_once(container: Container) -> None:
     container.program(
         "train.py", "import sys\nprint('known', 'sqlite3' in sys.modules)\ndef work():\n    import sqlite3\nwork()\n"
     )
@@ -145,7 +152,7 @@ def test_libraries_are_imported_once(container: Container):
     assert [line for line in container.lines if line.startswith("known")] == ["known False", "known True"]
 
 
-def test_references_are_expanded_as_kubernetes_does(container: Container):
+def test_references_are_expanded_as_kubernetes_does(container: Container) -> None:
     container.program("train.py", "import os, sys\nprint(sys.argv[1:], os.environ['URL'])\n")
     environment = [["HP_lr", "0.1"], ["URL", "http://$(HOST_NAME)/$(HP_lr)/$$(HP_lr)/$(NONE)"]]
     container.direct("a/0", "train.py", "--lr=$(HP_lr)", "$$(X)", environment=environment)
@@ -155,7 +162,7 @@ def test_references_are_expanded_as_kubernetes_does(container: Container):
     assert "['--lr=0.1', '$(X)'] http://here/0.1/$(HP_lr)/$(NONE)" in container.lines
 
 
-def test_the_message_of_an_attempt_is_told_and_stays_with_its_identity(container: Container):
+def test_the_message_of_an_attempt_is_told_and_stays_with_its_identity(container: Container) -> None:
     container.program(
         "train.py", "import os\nopen(os.environ['SEATRIAL_TERMINATION_PATH'], 'w').write(os.environ['HP_x'])\n"
     )
@@ -169,7 +176,7 @@ def test_the_message_of_an_attempt_is_told_and_stays_with_its_identity(container
     assert container.message.read_text() == "seatrial-slot b/0 0\n"
 
 
-def test_a_failed_attempt_ends_the_container_with_its_code_and_last_words(container: Container):
+def test_a_failed_attempt_ends_the_container_with_its_code_and_last_words(container: Container) -> None:
     container.program("train.py", "print('first')\nraise RuntimeError('no luck')\n")
     container.direct("a/0", "train.py")
     container.start()
@@ -182,7 +189,7 @@ def test_a_failed_attempt_ends_the_container_with_its_code_and_last_words(contai
 
 
 @pytest.mark.parametrize("way", ["warm", "cold"])
-def test_an_attempt_is_stopped_and_its_container_goes_on(container: Container, way: str):
+def test_an_attempt_is_stopped_and_its_container_goes_on(container: Container, way: str) -> None:
     container.program("train.py", "import time\nprint('runs', flush=True)\ntime.sleep(600)\n")
     interpreter = 1 if way == "warm" else 0
     container.direct("a/0", "train.py", interpreter=interpreter)
@@ -198,7 +205,7 @@ def test_an_attempt_is_stopped_and_its_container_goes_on(container: Container, w
     assert "next" in container.lines
 
 
-def test_an_attempt_that_does_not_stop_is_killed(container: Container):
+def test_an_attempt_that_does_not_stop_is_killed(container: Container) -> None:
     container.program(
         "train.py",
         "import signal, time\nsignal.signal(15, signal.SIG_IGN)\nprint('runs', flush=True)\ntime.sleep(600)\n",
@@ -211,7 +218,7 @@ def test_an_attempt_that_does_not_stop_is_killed(container: Container):
     assert (container.end_of("a/0")["code"], container.ends()[0]["why"]) == (137, "stop")
 
 
-def test_an_attempt_that_is_called_off_before_it_was_heard_of_never_begins(container: Container):
+def test_an_attempt_that_is_called_off_before_it_was_heard_of_never_begins(container: Container) -> None:
     container.direct("a/0", "-c", "print('first')")
     container.start()
     container.end_of("a/0")
@@ -224,7 +231,7 @@ def test_an_attempt_that_is_called_off_before_it_was_heard_of_never_begins(conta
 
 
 @pytest.mark.parametrize("way", ["warm", "cold"])
-def test_the_end_of_the_container_lets_the_attempt_end_in_order(container: Container, way: str):
+def test_the_end_of_the_container_lets_the_attempt_end_in_order(container: Container, way: str) -> None:
     text = "import os, signal, sys, time\ndef end(*_):\n    open(os.environ['SEATRIAL_TERMINATION_PATH'], 'w').write('saved')\n    sys.exit(3)\nsignal.signal(15, end)\nprint('runs', flush=True)\ntime.sleep(600)\n"
     container.program("train.py", text)
     container.direct("a/0", "train.py", interpreter=1 if way == "warm" else 0)
@@ -238,7 +245,7 @@ def test_the_end_of_the_container_lets_the_attempt_end_in_order(container: Conta
     assert container.ends()[0]["message"] == "saved"
 
 
-def test_a_container_that_waits_ends_when_it_is_told_to(container: Container):
+def test_a_container_that_waits_ends_when_it_is_told_to(container: Container) -> None:
     container.direct("a/0", "-c", "pass")
     container.start()
     container.end_of("a/0")
@@ -249,7 +256,7 @@ def test_a_container_that_waits_ends_when_it_is_told_to(container: Container):
     assert container.message.read_text() == "seatrial-slot a/0 0\n"
 
 
-def test_a_container_that_nobody_needs_ends_by_itself(container: Container):
+def test_a_container_that_nobody_needs_ends_by_itself(container: Container) -> None:
     container.direct("a/0", "-c", "pass")
     container.start("--idle", "0.5", "--repeat", "0.1")
 
@@ -257,7 +264,7 @@ def test_a_container_that_nobody_needs_ends_by_itself(container: Container):
     assert len([end for end in container.ends() if end["id"] == "a/0"]) > 1
 
 
-def test_an_attempt_is_ended_at_its_timeout(container: Container):
+def test_an_attempt_is_ended_at_its_timeout(container: Container) -> None:
     container.direct("a/0", "-c", "import time; time.sleep(600)", timeout=1.0)
     container.start()
 
@@ -265,7 +272,7 @@ def test_an_attempt_is_ended_at_its_timeout(container: Container):
     assert (container.ends()[0]["code"], container.ends()[0]["why"]) == (143, "timeout")
 
 
-def test_somebody_listens_while_an_attempt_runs_and_nobody_while_none_does(container: Container):
+def test_somebody_listens_while_an_attempt_runs_and_nobody_while_none_does(container: Container) -> None:
     container.program("train.py", "import time\nprint('runs', flush=True)\ntime.sleep(1)\n")
     container.direct("a/0", "train.py")
     container.start()
@@ -278,7 +285,7 @@ def test_somebody_listens_while_an_attempt_runs_and_nobody_while_none_does(conta
     until(container.busy)
 
 
-def test_nothing_of_an_attempt_outlives_it(container: Container):
+def test_nothing_of_an_attempt_outlives_it(container: Container) -> None:
     child = "import subprocess, sys\np = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], process_group=0)\nprint('child', p.pid, flush=True)\n"
     container.program("train.py", child)
     container.direct("a/0", "train.py")
@@ -290,7 +297,7 @@ def test_nothing_of_an_attempt_outlives_it(container: Container):
     until(lambda: not Path(f"/proc/{pid}").exists())
 
 
-def test_directives_that_cannot_be_understood_are_waited_out(container: Container):
+def test_directives_that_cannot_be_understood_are_waited_out(container: Container) -> None:
     container.put("no json")
     container.start()
     for text in ("", "[]", '{"id": "a/0", "environment": 3}', "null"):
@@ -301,7 +308,7 @@ def test_directives_that_cannot_be_understood_are_waited_out(container: Containe
     assert container.end_of("a/0")["code"] == 0
 
 
-def test_a_program_that_cannot_be_started_says_why(container: Container):
+def test_a_program_that_cannot_be_started_says_why(container: Container) -> None:
     container.direct("a/0", command=["/no/such/program"], interpreter=0)
     container.start()
 
@@ -309,7 +316,7 @@ def test_a_program_that_cannot_be_started_says_why(container: Container):
     assert "cannot be started" in container.ends()[0]["message"]
 
 
-def test_a_variable_of_the_template_that_differs_makes_a_cold_start(container: Container):
+def test_a_variable_of_the_template_that_differs_makes_a_cold_start(container: Container) -> None:
     container.direct("a/0", "-c", "pass", environment=[["THREADS", "1"]])
     container.start()
     container.end_of("a/0")
@@ -320,7 +327,7 @@ def test_a_variable_of_the_template_that_differs_makes_a_cold_start(container: C
     assert any("started cold: a variable of its template" in line for line in container.lines)
 
 
-def test_the_death_of_the_warm_process_costs_a_cold_start_and_nothing_else(container: Container):
+def test_the_death_of_the_warm_process_costs_a_cold_start_and_nothing_else(container: Container) -> None:
     container.program("train.py", "print('runs')\n")
     container.direct("a/0", "train.py")
     container.start()
@@ -336,7 +343,7 @@ def test_the_death_of_the_warm_process_costs_a_cold_start_and_nothing_else(conta
     assert container.lines.count("runs") == 2
 
 
-def test_output_passes_whole_and_in_order_and_lines_stay_whole(container: Container):
+def test_output_passes_whole_and_in_order_and_lines_stay_whole(container: Container) -> None:
     container.program(
         "train.py", "import sys\nfor i in range(200000):\n    print(i, 'x' * 40)\nsys.stdout.write('no newline')\n"
     )
@@ -349,7 +356,7 @@ def test_output_passes_whole_and_in_order_and_lines_stay_whole(container: Contai
     assert "no newline" in container.lines
 
 
-def test_an_attempt_whose_order_was_handed_over_by_a_process_that_died_is_not_begun_twice(container: Container):
+def test_an_attempt_whose_order_was_handed_over_by_a_process_that_died_is_not_begun_twice(container: Container) -> None:
     container.program("train.py", "import time\nprint('runs', flush=True)\ntime.sleep(1)\n")
     container.direct("a/0", "train.py")
     container.start()
@@ -366,3 +373,183 @@ def test_an_attempt_whose_order_was_handed_over_by_a_process_that_died_is_not_be
     assert container.lines.count("runs") == 2
     container.direct("c/0", "train.py")
     assert container.end_of("c/0")["code"] == 0
+
+
+def warm_of(container: Container) -> int:
+    """Return the process that is kept ready."""
+    assert container.process is not None
+    children = Path(f"/proc/{container.process.pid}/task/{container.process.pid}/children")
+    (found,) = map(int, children.read_text().split())
+    return found
+
+
+def make_room(container: Container) -> Path:
+    """Return a folder for the files of starts."""
+    room = container.root / "room"
+    room.mkdir()
+    return room
+
+
+def test_an_attempt_that_is_called_off_while_it_is_being_started_never_runs(container: Container) -> None:
+    container.program("train.py", "import os\nprint('runs', os.environ['HP_x'])\n")
+    room = make_room(container)
+    container.direct("a/0", "train.py", environment=[["HP_x", "1"]])
+    container.start(TMPDIR=str(room))
+    container.end_of("a/0")
+    warm = warm_of(container)
+    os.kill(warm, signal.SIGSTOP)
+    container.direct("b/0", "train.py", environment=[["HP_x", "2"]])
+    until(lambda: any(room.iterdir()))
+    container.put(json.dumps({"id": "b/0", "stop": True, "grace": 10}))
+    until(lambda: any(room.glob("*/stop")))
+
+    assert [end["id"] for end in container.ends()] == ["a/0"]
+    os.kill(warm, signal.SIGCONT)
+
+    assert (container.end_of("b/0")["code"], container.end_of("b/0")["why"]) == (143, "stop")
+    container.direct("c/0", "train.py", environment=[["HP_x", "3"]])
+    assert container.end_of("c/0")["code"] == 0
+    assert [line for line in container.lines if line.startswith("runs")] == ["runs 1", "runs 3"]
+
+
+def test_a_process_that_does_not_answer_is_not_waited_for_for_ever(container: Container) -> None:
+    container.program("train.py", "print('runs')\n")
+    container.direct("a/0", "train.py")
+    container.start("--patience", "5")
+    container.end_of("a/0")
+    os.kill(warm_of(container), signal.SIGSTOP)
+
+    container.direct("b/0", "train.py")
+
+    assert container.end_of("b/0")["code"] == 0
+    assert container.lines.count("runs") == 2
+    assert any("started cold: the process that was kept ready has not answered" in line for line in container.lines)
+
+
+@pytest.mark.parametrize(
+    ("noted", "leader"), [("4711\n", 4711), ("", None), (None, None)], ids=["begun", "about to", "never heard of"]
+)
+def test_an_attempt_that_has_ended_before_anybody_looked_has_begun(
+    tmp_path: Path, noted: str | None, leader: object
+) -> None:
+    (tmp_path / "lock").touch()
+    if noted is not None:
+        (tmp_path / "pid").write_text(noted)
+
+    assert WarmProcess.find_leader(tmp_path) == leader
+
+
+def test_an_attempt_that_was_called_off_first_leaves_no_variable_to_the_next(container: Container) -> None:
+    container.program(
+        "train.py", "import os\nprint('has', os.environ.get('HP_x'), os.environ.get('SEATRIAL_PARENT_STEP'))\n"
+    )
+    container.put(json.dumps({"id": "a/0", "stop": True, "grace": 10}))
+    container.start(HP_x="of the first", SEATRIAL_PARENT_STEP="3")
+    end = container.end_of("a/0")
+    container.direct("b/0", "train.py")
+    container.end_of("b/0")
+
+    assert (end["code"], end["why"]) == (143, "stop")
+    assert "has None None" in container.lines
+    assert not any("started cold" in line for line in container.lines)
+
+
+def test_a_message_with_all_kinds_of_line_ends_is_told_in_one_line(container: Container) -> None:
+    message = "".join(["a", *map(chr, (0x0B, 0x0C, 0x1C, 0x85, 0x2028, 0x2029)), '"\\ü'])
+    container.program("train.py", f"import os\nopen(os.environ['SEATRIAL_TERMINATION_PATH'], 'w').write({message!r})\n")
+    container.direct("a/0", "train.py")
+    container.start()
+
+    assert container.end_of("a/0")["message"] == message
+
+
+def test_a_long_message_is_cut_between_characters(container: Container) -> None:
+    container.program(
+        "train.py", "import os\nopen(os.environ['SEATRIAL_TERMINATION_PATH'], 'w').write('x' + 'ü' * 2040)\n"
+    )
+    container.direct("a/0", "train.py")
+    container.start("--idle", "0.2")
+    container.wait()
+
+    left = container.message.read_bytes()
+    assert left.decode() == "seatrial-slot a/0 0\nx" + "ü" * 2037
+    assert len(left) == 4095
+
+
+def test_an_end_begins_a_line_although_a_library_left_one_open(container: Container) -> None:
+    packages = container.root / "site-packages"
+    packages.mkdir()
+    (packages / "talkative.py").write_text("import time\ntime.sleep(0.5)\nprint('loading', end='', flush=True)\n")
+    container.program("train.py", "def work():\n    import talkative\nwork()\n")
+    path = os.pathsep.join(filter(None, [str(packages), os.environ.get("PYTHONPATH")]))
+    container.direct("a/0", "train.py")
+    container.start("--repeat", "0.2", PYTHONPATH=path)
+    container.end_of("a/0")
+
+    # Once by the attempt, and once by the process that learns from it.
+    until(lambda: container.log.read_text().count("loading") == 2)
+    told = len(container.ends())
+    until(lambda: len(container.ends()) > told)
+    assert container.log.read_text().count("seatrial-slot ended") == len(container.ends())
+
+
+def test_another_program_is_run_cold_and_says_so(container: Container) -> None:
+    container.direct("a/0", command=["sh", "-c", "echo runs; kill -SEGV $$$$"], interpreter=0)
+    container.start()
+
+    assert container.wait() == 139
+    assert "seatrial: started cold: its command runs no Python program" in container.lines
+    assert container.ends()[0]["message"] == "runs"
+
+
+def test_an_attempt_starts_cold_where_no_file_can_be_made(
+    container: Container, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    container.program("train.py", "print('runs')\n")
+    container.direct("a/0", "train.py")
+    monkeypatch.chdir(container.root)
+    starter = starting.Starter()
+    found = read_directive(container.folder / "directive")
+    assert found is not None
+    environment = found.build_environment(os.environ)
+    starter.first = starting.shared(environment)
+    run = starting.Run(
+        directive=found,
+        environment=environment,
+        command=found.command,
+        begun=time.time(),
+        since=time.monotonic(),
+        relay=Relay(),
+    )
+    starter.begin(run, run.since)
+    assert starter.warm is not None
+    while run.leader == 0:
+        select.select([starter.warm.channel], [], [])
+        starter.warm.listen()
+        starter.begin(run, run.since)
+    os.waitpid(run.leader, 0)
+    starter.warm.close()
+    starter.warm.process.wait()
+
+    assert run.relay.finish() == "runs"
+    assert "started cold: no folder for the files of its start can be written to" in capfd.readouterr().out
+
+
+def test_the_directive_of_an_attempt_that_has_ended_does_not_begin_it_again(container: Container) -> None:
+    container.program("train.py", "print('runs')\n")
+    container.direct("a/0", "train.py")
+    container.start("--idle", "1")
+    container.end_of("a/0")
+    container.direct("a/0", "train.py", grace=5.0)
+
+    assert container.wait() == 0
+    assert container.lines.count("runs") == 1
+
+
+def test_a_directive_that_is_there_is_followed_however_short_the_patience(container: Container) -> None:
+    container.direct("a/0", "-c", "print('runs')")
+    container.start("--idle", "0")
+
+    assert container.wait() == 0
+    assert "runs" in container.lines

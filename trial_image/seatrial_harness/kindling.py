@@ -4,12 +4,14 @@ import contextlib
 import fcntl
 import json
 import os
+import signal
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from seatrial_harness.relay import Relay
 
 __all__ = ["WarmProcess"]
 
@@ -27,20 +29,23 @@ class WarmProcess:
         broken: Why it takes none any more; empty while it may.
         started: Leader of the attempt that was ordered last, once it has one.
         failed: Why it has none.
-        ended: Leaders that have ended.
+        ended: Leaders that have ended, of attempts since the last order.
+        talk: What it prints itself.
     """
 
     def __init__(self, interpreter: Sequence[str], name: Sequence[str], environment: Mapping[str, str]) -> None:
         self.channel, theirs = socket.socketpair()
+        self.talk = Relay()
         with theirs:
             self.process = subprocess.Popen(  # noqa: S603 - words are passed, never interpolated
                 [*interpreter, "-m", "seatrial_harness.warm", *name],
                 stdin=theirs.fileno(),
-                stdout=sys.stdout.fileno(),
-                stderr=sys.stderr.fileno(),
+                stdout=self.talk.sink,
+                stderr=self.talk.sink,
                 env={"PYTORCH_NVML_BASED_CUDA_CHECK": "1"} | dict(environment),
                 start_new_session=True,
             )
+        self.talk.close_sink()
         self.channel.setblocking(False)
         self.ready, self.broken = False, ""
         self.started: int | None = None
@@ -61,6 +66,8 @@ class WarmProcess:
             OSError: If the process does not take it.
         """
         self.started, self.failed = None, ""
+        # Those are over, and process ids come again.
+        self.ended.clear()
         document = {
             "attempt": str(folder),
             "program": list(program),
@@ -76,15 +83,14 @@ class WarmProcess:
 
     @staticmethod
     def find_leader(folder: Path) -> int | None:
-        """Return the leader of an attempt that was ordered of a process that is gone: 0 while it has not said who it is, None without one."""
+        """Return the leader of an attempt that was ordered of a process that is gone: 0 while it has not said who it is, None if it never began."""
         with (folder / "lock").open("rb") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                with contextlib.suppress(OSError, ValueError):
-                    return int((folder / "pid").read_bytes())
-                return 0
-        return None
+                return _read_number(folder / "pid") or 0
+        # Nobody has it: it never began, or has ended already.
+        return _read_number(folder / "pid")
 
     def listen(self) -> None:
         """Take what it has said."""
@@ -102,11 +108,14 @@ class WarmProcess:
         for line in lines:
             self._take(json.loads(line))
 
-    def close(self) -> None:
+    def close(self, why: str = "it is not needed any more") -> None:
         """End it."""
+        self.broken = self.broken or why
+        self.failed = self.failed or self.broken
         self.channel.close()
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, 9)
+        if self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
 
     def _take(self, answer: Mapping[str, object]) -> None:
         if isinstance(answer.get("ended"), int):
@@ -119,3 +128,9 @@ class WarmProcess:
             self.started = int(str(answer["started"]))
         else:
             self.failed = str(answer.get("failed") or "it was not started")
+
+
+def _read_number(path: Path) -> int | None:
+    with contextlib.suppress(OSError, ValueError):
+        return int(path.read_bytes())
+    return None

@@ -5,13 +5,15 @@ import ctypes
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-__all__ = ["adopt_orphans", "catch_signals", "is_alive", "kill_session"]
+__all__ = ["adopt_orphans", "catch_signals", "is_alive", "kill_session", "listen"]
 
 _SUBREAPER = 36
+_GONE_SECONDS = 2.0
 
 
 def catch_signals(on_end: Callable[[int, FrameType | None], None]) -> socket.socket:
@@ -43,11 +45,33 @@ def is_alive(pid: int) -> bool:
 
 
 def kill_session(leader: int) -> None:
-    """End all processes of a session, whatever group they are in."""
+    """End all processes of a session, whatever group they are in, and wait until they are gone, though not for ever."""
+    end = time.monotonic() + _GONE_SECONDS
+    # Once is not enough for those that start others meanwhile.
+    while _kill_members(leader) and time.monotonic() < end:
+        time.sleep(0.005)
+
+
+def _kill_members(leader: int) -> bool:
+    """Kill whoever is in a session now; return whether there was anybody."""
+    found = False
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             with contextlib.suppress(OSError, ValueError, IndexError):
                 # The name of a program may hold spaces and brackets; what follows it does not.
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                if int(fields[3]) == leader and int(entry.name) != os.getpid():
+                if int(fields[3]) == leader and fields[0] not in "ZX" and int(entry.name) != os.getpid():
                     os.kill(int(entry.name), signal.SIGKILL)
+                    found = True
+    return found
+
+
+def listen(port: int) -> socket.socket | None:
+    """Return a socket that can be reached by IPv4 and IPv6, as far as there is each; None if the port cannot be had."""
+    for family in (socket.AF_INET6, socket.AF_INET):
+        with contextlib.suppress(OSError, ValueError):
+            both = family == socket.AF_INET6
+            found = socket.create_server(("", port), family=family, backlog=64, dualstack_ipv6=both)
+            found.setblocking(False)
+            return found
+    return None

@@ -5,7 +5,7 @@ import os
 import select
 import time
 
-__all__ = ["Relay"]
+__all__ = ["Relay", "write_all"]
 
 _CHUNK = 1 << 16
 _TAIL_BYTES, _TAIL_LINES = 2048, 80
@@ -47,6 +47,12 @@ class Relay:
             os.close(self.sink)
             self.sink = -1
 
+    def end_line(self) -> None:
+        """Let what is written next begin a line."""
+        if self._tail and not self._tail.endswith(b"\n"):
+            write_all(self._target, b"\n")
+            self._tail += b"\n"
+
     def finish(self) -> str:
         """Copy what is left, let go of the pipe, and return the last lines."""
         self.close_sink()
@@ -56,8 +62,7 @@ class Relay:
         if self.source >= 0:
             os.close(self.source)
             self.source = -1
-        if self._tail and not self._tail.endswith(b"\n"):
-            write_all(self._target, b"\n")
+        self.end_line()
         lines = self._tail.decode(errors="replace").splitlines()
         return "\n".join(lines[-_TAIL_LINES:])
 
@@ -67,4 +72,8 @@ def write_all(descriptor: int, content: bytes) -> None:
     left = memoryview(content)
     with contextlib.suppress(BrokenPipeError):
         while left:
-            left = left[os.write(descriptor, left) :]
+            try:
+                left = left[os.write(descriptor, left) :]
+            except BlockingIOError:
+                # Whoever else has this file may have made it one that does not wait.
+                select.select([], [descriptor], [])

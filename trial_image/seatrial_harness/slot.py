@@ -7,27 +7,26 @@ and how it ended by a line of the log and, should the container end, by its mess
 
 import argparse
 import contextlib
-import json
 import os
 import select
 import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
 from seatrial_harness.directive import Directive, read_directive
-from seatrial_harness.processes import adopt_orphans, catch_signals, is_alive, kill_session
+from seatrial_harness.processes import adopt_orphans, catch_signals, is_alive, kill_session, listen
 from seatrial_harness.relay import Relay, write_all
-from seatrial_harness.starting import Run, Starter, shared
+from seatrial_harness.starting import PATIENCE_SECONDS, Run, Starter, shared, strip
+from seatrial_harness.telling import build_line, build_message, read_message, write_file
 
 __all__ = ["Slot", "main"]
 
 _TICK_SECONDS = 0.05
-_MESSAGE_BYTES = 4096
 _NOT_STARTED = 127
 
 
@@ -39,10 +38,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--message", type=Path, required=True)
     parser.add_argument("--idle", type=float, default=60.0)
     parser.add_argument("--repeat", type=float, default=10.0)
+    parser.add_argument("--patience", type=float, default=PATIENCE_SECONDS)
     parser.add_argument("cold", nargs="*")
     told = parser.parse_args(arguments)
     sys.stdout.flush()
-    slot = Slot(told.directive, told.port, told.message, idle_seconds=told.idle, repeat_seconds=told.repeat)
+    slot = Slot(
+        told.directive,
+        told.port,
+        told.message,
+        idle_seconds=told.idle,
+        repeat_seconds=told.repeat,
+        starter=Starter(told.patience),
+    )
     code = slot.serve()
     # Nothing is left to be tidied up: the container ends with this process.
     os._exit(code)
@@ -58,6 +65,7 @@ class Slot:
         message: File that the kubelet takes for the container's last words.
         idle_seconds: After so long without a new attempt it ends.
         repeat_seconds: How often it tells again how the last one ended.
+        starter: Begins attempts.
     """
 
     directive: Path
@@ -66,7 +74,7 @@ class Slot:
     idle_seconds: float = field(kw_only=True)
     repeat_seconds: float = field(kw_only=True)
     _base: dict[str, str] = field(default_factory=dict, init=False)
-    _starter: Starter = field(default_factory=Starter, init=False)
+    starter: Starter = field(kw_only=True)
     _listener: socket.socket | None = field(default=None, init=False)
     _last_id: str = field(default="", init=False)
     _last_line: bytes = field(default=b"", init=False)
@@ -105,8 +113,9 @@ class Slot:
         sources: list[socket.socket | int] = [woken]
         if self._listener is not None:
             sources.append(self._listener)
-        if self._starter.warm is not None and not self._starter.warm.broken:
-            sources.append(self._starter.warm.channel)
+        warm = self.starter.warm
+        if warm is not None:
+            sources += [*([] if warm.broken else [warm.channel]), *([] if warm.talk.source < 0 else [warm.talk.source])]
         if run is not None and run.relay.source >= 0:
             sources.append(run.relay.source)
         ready, _, _ = select.select(sources, [], [], _TICK_SECONDS)
@@ -116,41 +125,44 @@ class Slot:
         if self._listener in ready and self._listener is not None:
             with contextlib.suppress(OSError):
                 self._listener.accept()[0].close()
-        if self._starter.warm is not None and self._starter.warm.channel in ready:
-            self._starter.warm.listen()
+        if warm is not None and warm.channel in ready:
+            warm.listen()
+        if warm is not None and warm.talk.source in ready:
+            warm.talk.copy()
         if run is not None and run.relay.source in ready:
             run.relay.copy()
 
     def _rest(self) -> tuple[Run | None, int | None]:
         """Look for the next attempt; return it, or the exit code when there is to be none."""
         now = time.monotonic()
-        if self._terminated or now - self._idle_since >= self.idle_seconds:
-            return None, self._leave(self._last_code)
-        found = read_directive(self.directive)
+        # Looked at before the clock: what came in the last moment is not left undone.
+        found = None if self._terminated else read_directive(self.directive)
         if found is None or found.id == self._last_id:
+            if self._terminated or now - self._idle_since >= self.idle_seconds:
+                return None, self._leave(self._last_code)
             if self._last_line and now - self._told_at >= self.repeat_seconds:
                 self._tell(self._last_line)
             return None, None
         if found.stop:
             # It was called off before it was heard of.
-            self._listen(True)
-            run = self._prepare(found)
+            run = Run(directive=found, environment={}, command=(), begun=time.time(), since=now, relay=Relay())
             run.why = "stop"
             self._conclude(run, 128 + signal.SIGTERM)
             return None, None
         self._listen(True)
         run = self._prepare(found)
-        self._tell_line("began", {"id": found.id, "at": round(run.begun, 3)})
-        _write(self.message, b"")
+        self._print(build_line("began", {"id": found.id, "at": round(run.begun, 3)}))
+        write_file(self.message, b"")
         return run, None
 
     def _prepare(self, found: Directive) -> Run:
-        if self._starter.first is None:
-            names = {name for name, _ in found.environment}
-            self._base = {name: value for name, value in os.environ.items() if name not in names}
+        if self.starter.first is None:
+            self._base = strip(os.environ, found, called_off=bool(self._last_id))
+        # Process ids come again: those that have ended are none of this attempt's.
+        self._ended.clear()
         environment = found.build_environment(self._base)
-        if self._starter.first is None:
-            self._starter.first = shared(environment)
+        if self.starter.first is None:
+            self.starter.first = shared(environment)
         return Run(
             directive=found,
             environment=environment,
@@ -174,8 +186,11 @@ class Slot:
         if self._terminated:
             # The kubelet's own SIGKILL follows.
             self._stop(run, "", float("inf"))
-        if run.leader == 0 and run.kill_at is None:
-            self._starter.begin(run, now)
+        # What was ordered may have begun, and cannot be asked to end before it is known.
+        if run.leader == 0 and (run.kill_at is None or run.folder is not None):
+            self.starter.begin(run, now)
+            if run.kill_at is not None:
+                self._ask_to_end(run)
         if run.leader != 0 and run.kill_at is not None and now >= run.kill_at:
             kill_session(run.leader)
             run.kill_at = now + 1.0
@@ -184,7 +199,14 @@ class Slot:
         if run.kill_at is not None:
             return
         run.why, run.kill_at = why, time.monotonic() + grace_seconds
-        if run.leader != 0:
+        if run.folder is not None:
+            # Read by a leader that has not begun.
+            write_file(run.folder / "stop", b"1\n")
+        self._ask_to_end(run)
+
+    @staticmethod
+    def _ask_to_end(run: Run) -> None:
+        if run.leader > 0:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(run.leader, signal.SIGTERM)
 
@@ -195,11 +217,11 @@ class Slot:
         if run.leader == -1:
             return _NOT_STARTED
         if run.leader == 0:
-            # Nothing has begun that could end.
-            return 128 + signal.SIGTERM if run.kill_at is not None else None
+            # Nothing has begun that could end, unless an order is on its way.
+            return 128 + signal.SIGTERM if run.kill_at is not None and run.folder is None else None
         if run.folder is None:
             return self._ended.pop(run.leader, None)
-        ended = self._starter.warm is not None and run.leader in self._starter.warm.ended
+        ended = self.starter.warm is not None and run.leader in self.starter.warm.ended
         gone = run.leader in self._ended or not is_alive(run.leader)
         with contextlib.suppress(OSError, ValueError):
             return int((run.folder / "exit").read_bytes())
@@ -212,7 +234,7 @@ class Slot:
             kill_session(run.leader)
         output = run.relay.finish()
         run.forget_folder()
-        message = _read(self.message) if run.leader != 0 else ""
+        message = read_message(self.message) if run.leader != 0 else ""
         if not message and code != 0:
             message = output
         told = {
@@ -223,17 +245,17 @@ class Slot:
             "message": message,
             "why": run.why,
         }
-        header = f"seatrial-slot {run.directive.id} {code}\n"
-        _write(self.message, (header + message).encode()[:_MESSAGE_BYTES])
+        write_file(self.message, build_message(run.directive.id, code, message))
         self._last_id, self._last_code = run.directive.id, code
-        self._last_line = f"seatrial-slot ended {json.dumps(told, ensure_ascii=False)}\n".encode(errors="replace")
+        self._last_line = build_line("ended", told)
         self._tell(self._last_line)
         self._idle_since = time.monotonic()
         self._listen(False)
 
     def _leave(self, code: int) -> int:
-        if self._starter.warm is not None:
-            self._starter.warm.close()
+        if self.starter.warm is not None:
+            self.starter.warm.talk.finish()
+            self.starter.warm.close()
         return code
 
     # ---- telling -----------------------------------------------------------------------------------------------------
@@ -241,24 +263,21 @@ class Slot:
     def _listen(self, wanted: bool) -> None:
         """Let the kubelet's probe find somebody, or nobody."""
         if wanted and self._listener is None:
-            with contextlib.suppress(OSError):
-                family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
-                self._listener = socket.create_server(
-                    ("", self.port), family=family, backlog=64, dualstack_ipv6=family == socket.AF_INET6
-                )
-                self._listener.setblocking(False)
+            self._listener = listen(self.port)
+            if self._listener is None:
+                self._print(f"seatrial: nobody can listen on port {self.port}\n".encode())
         elif not wanted and self._listener is not None:
             self._listener.close()
             self._listener = None
 
     def _tell(self, line: bytes) -> None:
         self._told_at = time.monotonic()
+        self._print(line)
+
+    def _print(self, line: bytes) -> None:
+        if self.starter.warm is not None:
+            self.starter.warm.talk.end_line()
         write_all(1, line)
-
-    def _tell_line(self, word: str, told: Mapping[str, object]) -> None:
-        write_all(1, f"seatrial-slot {word} {json.dumps(told)}\n".encode())
-
-    # ---- signals and processes ---------------------------------------------------------------------------------------
 
     def _on_end(self, _number: int, _frame: FrameType | None) -> None:
         self._terminated = True
@@ -272,20 +291,8 @@ class Slot:
                     return
                 code = os.waitstatus_to_exitcode(status)
                 self._ended[pid] = 128 - code if code < 0 else code
-                if self._starter.warm is not None and pid == self._starter.warm.process.pid:
-                    self._starter.warm.process.returncode = code
-
-
-def _read(path: Path) -> str:
-    with contextlib.suppress(OSError), path.open("rb") as file:
-        return file.read(_MESSAGE_BYTES).decode(errors="replace")
-    return ""
-
-
-def _write(path: Path, content: bytes) -> None:
-    # In place: the file is mounted by itself, and cannot be replaced.
-    with contextlib.suppress(OSError):
-        path.write_bytes(content)
+                if self.starter.warm is not None and pid == self.starter.warm.process.pid:
+                    self.starter.warm.process.returncode = code
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ from seatrial_harness.directive import Directive
 from seatrial_harness.kindling import WarmProcess
 from seatrial_harness.relay import Relay, write_all
 
-__all__ = ["Run", "Starter", "shared"]
+__all__ = ["PATIENCE_SECONDS", "Run", "Starter", "shared", "strip"]
 
-_PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 120.0
 """Above this the warm process is taken for stuck."""
 
 _OURS = ("SEATRIAL_", wire.PARAMETER_PREFIX)
@@ -53,12 +53,16 @@ class Run:
 class Starter:
     """Keeps the warm process.
 
+    Args:
+        patience_seconds: How long an attempt waits for it.
+
     Attributes:
         warm: The process, once it was needed.
         first: What of the environment of the first attempt all others must share to be forks of it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        self._patience_seconds = patience_seconds
         self.warm: WarmProcess | None = None
         self.first: Mapping[str, str] | None = None
         self._name: tuple[str, ...] = ()
@@ -73,10 +77,13 @@ class Starter:
         if not why and shared(run.environment) != self.first:
             why = "a variable of its template differs from that of the first trial"
         if run.folder is not None:
-            why = self._await(run)
+            why = self._await(run, now)
         elif not why:
             why = self._begin_warm(run, now)
-        if why:
+        if why and run.kill_at is not None:
+            # Asked to end while the answer was awaited: nothing has begun, and nothing shall.
+            run.forget_folder()
+        elif why:
             write_all(1, f"seatrial: started cold: {why}\n".encode())
             self._begin_cold(run)
 
@@ -94,24 +101,31 @@ class Starter:
                 return self._cold_why
         if name != self._name:
             return "its command is another one than that of the first trial"
-        if self.warm.broken or now - run.since > _PATIENCE_SECONDS:
-            self._cold_why = (
-                self.warm.broken or f"the process that was kept ready has not answered in {_PATIENCE_SECONDS:g} s"
-            )
+        self._lose_patience(self.warm, run, now)
+        if self.warm.broken:
+            self._cold_why = self.warm.broken
             self.warm.close()
             return self._cold_why
         if self.warm.ready:
             try:
-                run.folder = Path(tempfile.mkdtemp(prefix="seatrial-", dir=_find_room()))
+                room = _find_room()
+                if room is None:
+                    return "no folder for the files of its start can be written to"
+                run.folder = Path(tempfile.mkdtemp(prefix="seatrial-", dir=room))
                 self.warm.order(run.folder, program, run.environment, run.relay.sink)
             except OSError as error:
                 return str(error)
         return ""
 
-    def _await(self, run: Run) -> str:
+    def _lose_patience(self, warm: WarmProcess, run: Run, now: float) -> None:
+        if not warm.broken and warm.started is None and now - run.since > self._patience_seconds:
+            warm.close(f"the process that was kept ready has not answered in {self._patience_seconds:g} s")
+
+    def _await(self, run: Run, now: float) -> str:
         """Take the answer to an order; return why there is no fork."""
         if self.warm is None or run.folder is None:
             return ""
+        self._lose_patience(self.warm, run, now)
         run.leader = self.warm.started or 0
         if run.leader == 0 and self.warm.broken:
             # It may have handed the order over before it ended.
@@ -149,8 +163,21 @@ def shared(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if not name.startswith(_OURS)}
 
 
+def strip(environment: Mapping[str, str], first: Directive, *, called_off: bool) -> dict[str, str]:
+    """Return what of a container's variables is no attempt's own.
+
+    Args:
+        environment: The container's variables, with those of the attempt that it was made for.
+        first: The first attempt that begins in it.
+        called_off: Whether another one was called off before, without a word of what was its own.
+    """
+    kept = shared(environment) if called_off else environment
+    names = {name for name, _ in first.environment}
+    return {name: value for name, value in kept.items() if name not in names}
+
+
 def _find_room() -> str | None:
-    """Return a folder in which files can be made; None lets the library look for one."""
+    """Return a folder in which files can be made, None without one."""
     for place in (os.environ.get("TMPDIR"), "/tmp", "/var/tmp", "/dev/shm"):  # noqa: S108 - looked at, and named uniquely in it
         if place and os.access(place, os.W_OK | os.X_OK):
             return place
