@@ -21,6 +21,8 @@ from seatrial_harness.directive import read_directive
 from seatrial_harness.kindling import WarmProcess
 from seatrial_harness.relay import Relay
 
+pytestmark = pytest.mark.slow
+
 PATIENCE_SECONDS = 60.0
 
 
