@@ -82,6 +82,12 @@ def run(api: client.CustomObjectsApi, namespace: str, study: dict[str, Any]) -> 
             took = time.time() - began
             selector = f"{GROUP}/study={name}"
             trials = api.list_namespaced_custom_object(GROUP, VERSION, namespace, "trials", label_selector=selector)
+            for trial in trials["items"]:
+                if "observation" not in trial["status"]:
+                    words = [f"{each['reason']}: {each['message']}" for each in trial["status"]["conditions"]]
+                    raise SystemExit(
+                        f"{trial['metadata']['name']} has no result: {'; '.join(words)}; study {name} is left"
+                    )
             api.delete_namespaced_custom_object(GROUP, VERSION, namespace, "studies", name)
             return trials["items"], took
         time.sleep(0.5)

@@ -371,6 +371,27 @@ async def test_attempts_that_start_side_by_side_do_not_take_each_others_pods(lab
     assert sorted(labels) == ["s-2", "s-3", "s-4", "s-5", "s-6"]
 
 
+async def test_a_node_that_missed_what_its_container_was_told_is_nudged(lab: Lab):
+    await lab.start(0)
+    await lab.end()
+    await lab.conclude(0)
+    lab.cluster.kubelet.deaf = True
+    await lab.start(1)
+    await lab.observe()
+    assert lab.cluster.kubelet.started == [("s-0", 0)]
+
+    lab.cluster.clock.advance(2)
+    await lab.observe()
+    await lab.memory.settle()
+
+    assert lab.cluster.kubelet.started == [("s-0", 0), ("s-1", 0)]
+    writes = len(lab.cluster.server.log)
+    for _ in range(5):
+        lab.cluster.clock.advance(2)
+        await lab.observe()
+    assert not [line for line in lab.cluster.server.log[writes:] if line.startswith("patch pods")]
+
+
 async def test_an_attempt_whose_pod_ended_before_it_began_is_lost(lab: Lab):
     await lab.start(0)
     await lab.end()

@@ -12,7 +12,7 @@ from adapters.kubernetes.world import a_study_that_reuses
 from decide.builders import a_study
 from seatrial.adapters.kubernetes import names
 from seatrial.adapters.kubernetes.manifests import build_pod
-from seatrial.adapters.kubernetes.slot_pods import SlotEnd, find_end, split_message, why_cold
+from seatrial.adapters.kubernetes.slot_pods import SlotEnd, find_end, has_begun, split_message, why_cold
 from seatrial.api.study import Study
 from seatrial.api.trial import Trial
 
@@ -164,3 +164,11 @@ def test_the_words_of_an_ended_container_name_their_attempt():
     assert split_message("seatrial-slot u/0 0\n") == ("u/0", 0, "")
     assert split_message('{"v": 1}') is None
     assert split_message("seatrial-slot u/0\n") is None
+
+
+def test_a_container_says_what_it_begins():
+    log = 'x\nseatrial-slot began {"id": "u/0", "at": 1.5}\nepoch 1\n'
+
+    assert has_begun(log, "u/0")
+    assert not has_begun(log, "u/1")
+    assert not has_begun('seatrial-slot ended {"id": "u/0"}', "u/0")

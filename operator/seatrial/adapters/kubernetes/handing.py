@@ -12,7 +12,7 @@ from seatrial.adapters.kubernetes.informer import Informer
 from seatrial.adapters.kubernetes.pods import PodRecord
 from seatrial.adapters.kubernetes.port import PODS, TRIALS, KubeClient, KubeObject, PatchKind
 from seatrial.adapters.kubernetes.records import build_trial_record
-from seatrial.adapters.kubernetes.slot_pods import build_claim, build_stop
+from seatrial.adapters.kubernetes.slot_pods import build_claim, build_nudge, build_stop
 from seatrial.adapters.kubernetes.slots import Slots
 from seatrial.api.trial import Trial
 from seatrial.errors import TransientError
@@ -72,15 +72,25 @@ class HandOver:
         Raises:
             TransientError: If the API server is not ready.
         """
-        if pod.slot is None or pod.slot.stop_at is not None:
-            return
-        namespace, patch = pod.study.namespace, build_stop(pod.uid, pod.slot, self._clock.now())
+        if pod.slot is not None and pod.slot.stop_at is None:
+            await self._change(pod, build_stop(pod.uid, pod.slot, self._clock.now()))
+
+    async def nudge(self, pod: PodRecord) -> None:
+        """Make a Pod's node look at it again.
+
+        Raises:
+            TransientError: If the API server is not ready.
+        """
+        await self._change(pod, build_nudge(pod.uid, self._clock.now()))
+
+    async def _change(self, pod: PodRecord, patch: KubeObject) -> None:
+        namespace = pod.study.namespace
         try:
             written = await self._client.patch(PODS, namespace, pod.name, patch, kind=PatchKind.MERGE)
         except (NotFound, Conflict):
             self._pods.note_gone(namespace, pod.name, pod.uid)
         except ApiError as error:
-            raise TransientError(f"the attempt in Pod {pod.name} cannot be stopped: {error}") from error
+            raise TransientError(f"Pod {pod.name} cannot be changed: {error}") from error
         else:
             self._pods.note(written)
 

@@ -6,6 +6,7 @@ __all__ = [
     "ANNOTATION_DIRECTIVE",
     "ANNOTATION_FIT",
     "ANNOTATION_HANDED",
+    "ANNOTATION_NUDGED",
     "ANNOTATION_PATH",
     "ANNOTATION_PORT",
     "ANNOTATION_SCRAPE",
@@ -45,6 +46,9 @@ ANNOTATION_FIT = f"{GROUP}/fit"
 
 ANNOTATION_HANDED = f"{GROUP}/handed-at"
 """When a Pod was handed on to its attempt; absent for the one that it was made for."""
+
+ANNOTATION_NUDGED = f"{GROUP}/nudged-at"
+"""When its node was made to look at the directive again: it may have missed a change."""
 
 ANNOTATION_STOP = f"{GROUP}/stop-at"
 """When its attempt was told to stop."""

@@ -115,6 +115,8 @@ class KubernetesRunner:
         await self._slots.look(key, pods)
         for pod in self._slots.overdue(pods, rests=rests or study.spec.suspend or self._is_crowded(study)):
             await self._dismiss(pod)
+        for pod in self._slots.unheard(pods):
+            await self._hand_over.nudge(pod)
         shown = [pod for pod in pods if not pod.released and not self._slots.free(pod)]
         for pod in shown:
             attempt = self._slots.read(pod, now)

@@ -21,10 +21,12 @@ __all__ = [
     "SlotEnd",
     "SlotRecord",
     "build_claim",
+    "build_nudge",
     "build_stop",
     "directive_id",
     "expect_attempt",
     "find_end",
+    "has_begun",
     "make_slot",
     "read_slot",
     "split_message",
@@ -48,7 +50,7 @@ except ImportError:
 main()
 """
 
-_ENDED = "seatrial-slot ended "
+_BEGAN, _ENDED = "seatrial-slot began ", "seatrial-slot ended "
 _HEADER = re.compile(r"seatrial-slot (\S+) (\d+)\n")
 # What the kubelet asks or does by itself takes a container for one that runs one program.
 _MINDED = ("livenessProbe", "readinessProbe", "startupProbe", "lifecycle")
@@ -234,6 +236,20 @@ def build_stop(uid: str, slot: SlotRecord, now: datetime) -> KubeObject:
     directive = {"id": slot.id, "stop": True, "grace": slot.grace_seconds}
     annotations = {names.ANNOTATION_DIRECTIVE: json.dumps(directive), names.ANNOTATION_STOP: now.isoformat()}
     return {"metadata": {"uid": uid, "annotations": annotations}}
+
+
+def build_nudge(uid: str, now: datetime) -> KubeObject:
+    """Return the merge patch that makes a node look at its Pod's annotations again.
+
+    A kubelet that is writing the file of an older directive when the next one comes takes it for written, and looks again at the Pod's next
+    change, or after a minute or more.
+    """
+    return {"metadata": {"uid": uid, "annotations": {names.ANNOTATION_NUDGED: now.isoformat()}}}
+
+
+def has_begun(log: str, id: str) -> bool:  # noqa: A002 - as in the directive
+    """Return whether a container has said that an attempt begins."""
+    return any(line.startswith(_BEGAN) and json.dumps(id) in line for line in log.splitlines())
 
 
 def find_end(log: str, id: str) -> SlotEnd | None:  # noqa: A002 - as in the directive

@@ -14,7 +14,7 @@ from seatrial.adapters.kubernetes.faults import ApiError
 from seatrial.adapters.kubernetes.pod_view import end_within
 from seatrial.adapters.kubernetes.pods import PodRecord, read_attempt
 from seatrial.adapters.kubernetes.port import KubeClient
-from seatrial.adapters.kubernetes.slot_pods import find_end
+from seatrial.adapters.kubernetes.slot_pods import find_end, has_begun
 from seatrial.decide.attempts import Attempt, Phase
 from seatrial.errors import TransientError
 from seatrial.ports import Clock, StudyKey
@@ -34,6 +34,9 @@ An attempt of a second may be over before the kubelet has seen that it ran. A co
 
 _LOG_LINES = 20
 _AT_ONCE = 8
+_UNHEARD_SECONDS = 2.0
+"""How long a container may not have begun what it was given, or ended what it was to stop, before its node is nudged."""
+
 _UNSTOPPED_SECONDS = 15.0
 """How long after its grace period a container may still not have stopped its attempt before the Pod is deleted."""
 
@@ -45,12 +48,16 @@ class _Known:
     Attributes:
         still_since: Since when its container was seen to be not ready.
         asked_at: When the log was read last.
+        begun: Whether its container has said that it begins, or that it is busy.
+        nudged_at: When its node was nudged last.
         ended: The attempt, once the log tells how it ended.
         free_since: Since when its result is stored.
     """
 
     still_since: datetime | None = None
     asked_at: datetime | None = None
+    begun: bool = False
+    nudged_at: datetime | None = None
     ended: Attempt | None = None
     free_since: datetime | None = None
 
@@ -131,6 +138,20 @@ class Slots:
         patience = timedelta(seconds=pod.slot.grace_seconds + _UNSTOPPED_SECONDS)
         return told is None or self._clock.now() - told < patience
 
+    def unheard(self, pods: Sequence[PodRecord]) -> list[PodRecord]:
+        """Return the Pods whose nodes seem to have missed what their containers were told, and note that they are nudged now."""
+        now, found = self._clock.now(), []
+        for pod in pods:
+            if pod.slot is None or pod.attempt.phase is not Phase.RUNNING or pod.deleting or not pod.held:
+                continue
+            known = self._of(pod)
+            told = pod.slot.stop_at or (None if known.begun else pod.slot.handed_at)
+            last = max((time for time in (told, known.nudged_at) if time is not None), default=now)
+            if told is not None and known.ended is None and (now - last).total_seconds() >= _UNHEARD_SECONDS:
+                known.nudged_at = now
+                found.append(pod)
+        return found
+
     def due_seconds(self, key: StudyKey) -> float | None:
         """Return seconds until the study should be looked at again for this; None when nothing is to come."""
         now, waits = self._clock.now(), []
@@ -153,7 +174,7 @@ class Slots:
         if known.ended is not None or pod.slot is None or pod.attempt.phase is not Phase.RUNNING or not pod.held:
             return False
         if pod.slot.busy:
-            known.still_since = None
+            known.still_since, known.begun = None, True
             return False
         if known.still_since is None:
             known.still_since = now
@@ -169,6 +190,7 @@ class Slots:
                 logger.info("Cannot read how an attempt ended; it is read again", extra=fields)
                 log = ""
         known.asked_at = self._clock.now()
+        known.begun = known.begun or has_begun(log, _place(pod)[1])
         end = find_end(log, _place(pod)[1])
         if end is not None:
             known.ended = end_within(pod.attempt, end)

@@ -82,6 +82,7 @@ class FakeKubelet:
         script: The story of an attempt.
         capacity: Pods that may run at the same time; more of them are unschedulable, in order.
         silent: While True, the node is cut off: nothing that happens on it is told.
+        deaf: While True, it misses changed directives until a Pod is changed for the purpose.
         started: (trial, attempt) of every container that was started, in order.
         peak: Most Pods that ran at the same time.
     """
@@ -91,6 +92,7 @@ class FakeKubelet:
     script: Callable[[Trial, int], Script]
     capacity: int | None = None
     silent: bool = False
+    deaf: bool = False
     started: list[tuple[str, int]] = field(default_factory=list)
     peak: int = 0
     _plays: dict[str, _Play] = field(default_factory=dict)
@@ -236,9 +238,12 @@ class FakeKubelet:
         if pod["metadata"].get("deletionTimestamp") or (tired and wanted.get("id") == play.id):
             play.idle_since = None
             self._terminate(pod, play, play.exit_code(), now)
-        elif wanted.get("id") != play.id and self._play(pod, now):
+        elif wanted.get("id") != play.id and self._hears(pod) and self._play(pod, now):
             play.idle_since = None
             self._write(pod, {"containerStatuses": _running(pod, now, ready=True)})
+
+    def _hears(self, pod: KubeObject) -> bool:
+        return not self.deaf or names.ANNOTATION_NUDGED in pod["metadata"]["annotations"]
 
     # ---- ends --------------------------------------------------------------------------------------------------------
 
