@@ -80,6 +80,14 @@ class Container:
         found: dict[str, Any] = until(lambda: next((end for end in self.ends() if end["id"] == name), None))
         return found
 
+    def left(self) -> tuple[str, ...]:
+        """Return what the container's message says: whose end it tells, how it was, who wanted it, and the attempt's own message."""
+        header, _, message = self.message.read_text().partition("\n")
+        word, name, code, finished, why = header.split(" ")
+        assert word == "seatrial-slot"
+        assert finished == next(f"{end['finished']:.3f}" for end in self.ends() if end["id"] == name)
+        return name, code, why, message
+
     def signal(self, number: signal.Signals) -> None:
         assert self.process is not None
         os.kill(self.process.pid, number)
@@ -172,10 +180,10 @@ def test_the_message_of_an_attempt_is_told_and_stays_with_its_identity(container
     container.start()
 
     assert container.end_of("a/0")["message"] == '{"loss": 1}'
-    assert until(lambda: container.message.read_text()) == 'seatrial-slot a/0 0\n{"loss": 1}'
+    assert container.left() == ("a/0", "0", "-", '{"loss": 1}')
     container.direct("b/0", "train.py", environment=[["HP_x", ""]])
     assert container.end_of("b/0")["message"] == ""
-    assert container.message.read_text() == "seatrial-slot b/0 0\n"
+    assert container.left() == ("b/0", "0", "-", "")
 
 
 def test_a_failed_attempt_ends_the_container_with_its_code_and_last_words(container: Container) -> None:
@@ -187,7 +195,8 @@ def test_a_failed_attempt_ends_the_container_with_its_code_and_last_words(contai
     end = container.end_of("a/0")
     assert end["code"] == 1
     assert end["message"].endswith("RuntimeError: no luck")
-    assert container.message.read_text().startswith("seatrial-slot a/0 1\nfirst\n")
+    assert container.left()[:3] == ("a/0", "1", "-")
+    assert container.left()[3].startswith("first\n")
 
 
 @pytest.mark.parametrize("way", ["warm", "cold"])
@@ -229,6 +238,7 @@ def test_an_attempt_that_is_called_off_before_it_was_heard_of_never_begins(conta
     end = container.end_of("b/0")
 
     assert (end["code"], end["why"]) == (143, "stop")
+    assert container.left() == ("b/0", "143", "stop", "")
     assert "never" not in container.lines
 
 
@@ -243,7 +253,7 @@ def test_the_end_of_the_container_lets_the_attempt_end_in_order(container: Conta
     container.signal(signal.SIGTERM)
 
     assert container.wait() == 3
-    assert container.message.read_text() == "seatrial-slot a/0 3\nsaved"
+    assert container.left() == ("a/0", "3", "-", "saved")
     assert container.ends()[0]["message"] == "saved"
 
 
@@ -255,7 +265,7 @@ def test_a_container_that_waits_ends_when_it_is_told_to(container: Container) ->
     container.signal(signal.SIGTERM)
 
     assert container.wait() == 0
-    assert container.message.read_text() == "seatrial-slot a/0 0\n"
+    assert container.left() == ("a/0", "0", "-", "")
 
 
 def test_a_container_that_nobody_needs_ends_by_itself(container: Container) -> None:
@@ -272,6 +282,7 @@ def test_an_attempt_is_ended_at_its_timeout(container: Container) -> None:
 
     assert container.wait() == 143
     assert (container.ends()[0]["code"], container.ends()[0]["why"]) == (143, "timeout")
+    assert container.left()[:3] == ("a/0", "143", "timeout")
 
 
 def test_somebody_listens_while_an_attempt_runs_and_nobody_while_none_does(container: Container) -> None:
@@ -467,15 +478,14 @@ def test_a_message_with_all_kinds_of_line_ends_is_told_in_one_line(container: Co
 
 def test_a_long_message_is_cut_between_characters(container: Container) -> None:
     container.program(
-        "train.py", "import os\nopen(os.environ['SEATRIAL_TERMINATION_PATH'], 'w').write('x' + 'ü' * 2040)\n"
+        "train.py", "import os\nopen(os.environ['SEATRIAL_TERMINATION_PATH'], 'w').write('xx' + 'ü' * 2040)\n"
     )
     container.direct("a/0", "train.py")
     container.start("--idle", "0.2")
     container.wait()
 
-    left = container.message.read_bytes()
-    assert left.decode() == "seatrial-slot a/0 0\nx" + "ü" * 2037
-    assert len(left) == 4095
+    assert container.left()[3] == "xx" + "ü" * 2028
+    assert len(container.message.read_bytes()) == 4095
 
 
 def test_an_end_begins_a_line_although_a_library_left_one_open(container: Container) -> None:

@@ -237,15 +237,16 @@ class Slot:
         message = read_message(self.message) if run.leader != 0 else ""
         if not message and code != 0:
             message = output
+        finished = round(time.time(), 3)
         told = {
             "id": run.directive.id,
             "code": code,
             "begun": round(run.begun, 3),
-            "finished": round(time.time(), 3),
+            "finished": finished,
             "message": message,
             "why": run.why,
         }
-        write_file(self.message, build_message(run.directive.id, code, message))
+        write_file(self.message, build_message(run.directive.id, code, finished, run.why, message))
         self._last_id, self._last_code = run.directive.id, code
         self._last_line = build_line("ended", told)
         self._tell(self._last_line)

@@ -18,9 +18,17 @@ def build_line(word: str, told: Mapping[str, object]) -> bytes:
     return f"seatrial-slot {word} {text}\n".encode(errors="replace")
 
 
-def build_message(name: str, code: int, message: str) -> bytes:
-    """Return the container's message: whose end it tells, and that attempt's own message, as much of it as there is room for."""
-    whole = f"seatrial-slot {name} {code}\n{message}".encode(errors="replace")
+def build_message(name: str, code: int, finished: float, why: str, message: str) -> bytes:
+    """Return the container's message: whose end it tells, and that attempt's own message, as much of it as there is room for.
+
+    Args:
+        name: Identity of the attempt.
+        code: As a shell would tell it.
+        finished: Unix seconds.
+        why: Who wanted it to end; empty when nobody did.
+        message: The attempt's own.
+    """
+    whole = f"seatrial-slot {name} {code} {finished:.3f} {why or '-'}\n{message}".encode(errors="replace")
     return whole[:_MESSAGE_BYTES].decode(errors="ignore").encode()
 
 
