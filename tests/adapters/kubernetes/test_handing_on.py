@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import pytest
 
@@ -12,13 +12,16 @@ from adapters.contracts import a_record
 from adapters.kubernetes.world import Cluster, Memory, a_study_that_reuses, ensure_trial
 from seatrial.adapters.kubernetes import names
 from seatrial.adapters.kubernetes.fake.client import Moment
-from seatrial.adapters.kubernetes.faults import NotFound
+from seatrial.adapters.kubernetes.faults import Conflict, NotFound
+from seatrial.adapters.kubernetes.pods import build_pod_record
 from seatrial.adapters.kubernetes.port import PODS, TRIALS, KubeObject, PatchKind, Resource
 from seatrial.adapters.kubernetes.slots import HOLD_SECONDS
+from seatrial.adapters.kubernetes.sweeping import SWEEP_SECONDS
 from seatrial.adapters.local.simulated import Script
 from seatrial.api.study import Study
 from seatrial.api.trial import Trial
 from seatrial.decide.attempts import Attempt, Phase
+from seatrial.decide.causes import Cause, find_cause
 from seatrial.errors import TransientError
 
 SECONDS = 30.0
@@ -78,6 +81,24 @@ class Lab:
         await self.memory.settle()
         await self.runner.release(self.study, self.trial(index), number)
 
+    def delay_next_patch(self) -> Callable[[], Awaitable[object]]:
+        """Cut the next patch of a Pod from whoever sends it; return what carries it out all the same."""
+        client = self.memory.client
+        real, held = client.patch, []
+
+        async def patch(resource: Resource, *arguments: object, **options: object) -> KubeObject:
+            if resource is PODS and not held:
+                held.append((resource, arguments, options))
+                raise TransientError("the connection was cut")
+            return await real(resource, *arguments, **options)  # type: ignore[arg-type] - as they came
+
+        async def carry_out() -> object:
+            found, arguments, options = held[0]
+            return await real(found, *arguments, **options)
+
+        client.patch = patch  # type: ignore[method-assign]
+        return carry_out
+
     async def reborn(self) -> None:
         """Let the operator die and another one begin."""
         await self.memory.close()
@@ -90,6 +111,13 @@ class Lab:
     def directive(self, name: str = "s-0-0") -> KubeObject:
         found: KubeObject = json.loads(self.pod(name)["metadata"]["annotations"][names.ANNOTATION_DIRECTIVE])
         return found
+
+
+def edited(study: Study) -> Study:
+    """Return a study after an edit of its template."""
+    spec = study.spec.to_wire()
+    spec["trial"]["template"]["spec"]["containers"][0]["image"] = "another"
+    return study.model_copy(update={"spec": a_study_that_reuses(**spec).spec})
 
 
 @pytest.fixture
@@ -249,10 +277,7 @@ async def test_a_pod_of_another_template_is_let_go_of_instead(lab: Lab):
     await lab.start(0)
     await lab.end()
     await lab.conclude(0)
-    spec = lab.study.spec.to_wire()
-    spec["trial"]["template"]["spec"]["containers"][0]["image"] = "another"
-    edited = a_study_that_reuses(**spec)
-    lab.study = lab.study.model_copy(update={"spec": edited.spec})
+    lab.study = edited(lab.study)
 
     await lab.start(1)
     await lab.observe()
@@ -274,10 +299,31 @@ async def test_an_attempt_that_avoids_nodes_gets_a_pod_of_its_own(lab: Lab):
     assert "s-1-0" in lab.cluster.pods()
 
 
-async def test_no_pod_stands_idle_while_an_attempt_waits_for_room():
+async def test_the_attempt_that_has_waited_longest_for_room_gets_the_pod_that_is_free():
+    lab = Lab()
+    lab.cluster.kubelet.capacity = 1
+    for index in range(3):
+        await lab.start(index)
+        lab.cluster.clock.advance(1)
+    await lab.end()
+    await lab.conclude(0)
+
+    seen = await lab.observe()
+    await lab.start(3)
+    await lab.start(1)
+
+    # Its Pod, which had no room, is gone; whoever is new queues behind the others.
+    assert "s-1" not in seen
+    labels = {name: lab.pod(name)["metadata"]["labels"][names.LABEL_TRIAL] for name in lab.cluster.pods()}
+    assert labels == {"s-0-0": "s-1", "s-2-0": "s-2", "s-3-0": "s-3"}
+    assert (await lab.observe())["s-1"].phase is Phase.RUNNING
+
+
+async def test_no_pod_stands_idle_while_an_attempt_of_another_template_waits_for_room():
     lab = Lab()
     lab.cluster.kubelet.capacity = 1
     await lab.start(0)
+    lab.study = edited(lab.study)
     await lab.start(1)
     await lab.end()
     await lab.conclude(0)
@@ -286,6 +332,145 @@ async def test_no_pod_stands_idle_while_an_attempt_waits_for_room():
 
     assert (await lab.observe())["s-1"].phase is Phase.RUNNING
     assert lab.cluster.pods() == ["s-1-0"]
+
+
+async def test_a_trial_that_is_made_anew_does_not_wait_for_the_pod_of_its_name(lab: Lab):
+    await lab.start(0)
+    await lab.end()
+    await lab.conclude(0)
+    await lab.start(1)
+    lab.cluster.server.delete(TRIALS, lab.key.namespace, "s-0")
+
+    await lab.start(0)
+
+    assert (await lab.observe())["s-0"].phase is Phase.RUNNING
+    assert lab.pod("s-0-0")["metadata"]["labels"][names.LABEL_TRIAL] == "s-1"
+    assert (await lab.end())["s-0"].exit_code == 0
+
+
+async def test_a_request_that_comes_true_after_all_finds_that_the_pod_is_not_to_be_had(lab: Lab):
+    await lab.start(0)
+    await lab.end()
+    await lab.conclude(0)
+    late = lab.delay_next_patch()
+    with pytest.raises(TransientError):
+        await lab.start(1)
+    lab.study = edited(lab.study)
+    await lab.start(1)
+
+    with pytest.raises(Conflict):
+        await late()
+
+    await lab.observe()
+    lab.cluster.clock.advance(SWEEP_SECONDS)
+    await lab.observe()
+    await lab.memory.settle()
+    assert lab.cluster.kubelet.started == [("s-0", 0), ("s-1", 0)]
+    assert lab.cluster.pods() == ["s-1-0"]
+
+
+async def test_of_two_pods_that_an_attempt_has_after_all_one_goes(lab: Lab):
+    await lab.start(0)
+    await lab.end()
+    await lab.conclude(0)
+    late = lab.delay_next_patch()
+    with pytest.raises(TransientError):
+        await lab.start(1)
+    # Another operator knows nothing of the request, and does not find the Pod to be free.
+    await lab.reborn()
+    lab.study = edited(lab.study)
+    await lab.start(1)
+    await late()
+
+    await lab.observe()
+
+    assert lab.pod("s-0-0")["metadata"]["deletionTimestamp"]
+    assert "deletionTimestamp" not in lab.pod("s-1-0")["metadata"]
+
+
+async def test_a_late_request_to_stop_does_not_reach_the_next_attempt(lab: Lab):
+    await lab.start(0)
+    await lab.observe()
+    late = lab.delay_next_patch()
+    with pytest.raises(TransientError):
+        await lab.runner.stop(lab.study, lab.trial(0), 0)
+    await lab.end()
+    await lab.conclude(0)
+    await lab.start(1)
+
+    with pytest.raises(Conflict):
+        await late()
+
+    assert lab.directive()["id"] == f"{lab.trial(1).metadata.uid}/0"
+
+
+async def test_a_container_that_never_said_what_it_runs_is_deleted_to_be_stopped(lab: Lab):
+    lab.cluster.kubelet.mute = True
+    await lab.start(0)
+    await lab.observe()
+
+    await lab.runner.stop(lab.study, lab.trial(0), 0)
+
+    assert lab.pod()["metadata"]["deletionTimestamp"]
+
+
+async def test_a_node_that_does_not_answer_holds_nobody_up(lab: Lab):
+    await lab.start(0)
+    await lab.start(1)
+    await lab.end()
+    await lab.reborn()
+    answers = asyncio.Event()
+    read = lab.memory.client.read_log
+
+    async def hang(namespace: str, pod: str, container: str, **options: int) -> str:
+        if pod == "s-0-0":
+            await answers.wait()
+        return await read(namespace, pod, container, **options)
+
+    lab.memory.client.read_log = hang  # type: ignore[method-assign]
+
+    seen = await lab.observe()
+    answers.set()
+    await asyncio.sleep(0)
+
+    assert (seen["s-0"].phase, seen["s-1"].phase) == (Phase.RUNNING, Phase.EXITED)
+    assert (await lab.observe())["s-0"].phase is Phase.EXITED
+
+
+async def test_an_end_that_came_before_its_pod_was_deleted_is_the_attempts_own(lab: Lab):
+    await lab.start(0)
+    await lab.memory.settle()
+    lab.cluster.kubelet.advance(SECONDS)
+    ended_at = lab.cluster.clock.now()
+    lab.cluster.clock.advance(5)
+    lab.cluster.server.delete(PODS, lab.key.namespace, "s-0-0")
+    lab.cluster.clock.advance(1)
+
+    seen = (await lab.observe())["s-0"]
+
+    assert (seen.exit_code, seen.infrastructure, seen.finished_at) == (0, False, ended_at)
+
+
+@pytest.mark.parametrize(
+    ("reason", "code", "why", "cause"),
+    [
+        ("Error", 143, "timeout", Cause.TIMEOUT),
+        ("OOMKilled", 137, "-", Cause.OUT_OF_MEMORY),
+        ("Error", 3, "-", Cause.EXIT),
+    ],
+)
+async def test_the_cause_of_an_end_is_told_whatever_ends_the_container(
+    lab: Lab, reason: str, code: int, why: str, cause: Cause
+):
+    await lab.start(0)
+    await lab.observe()
+    words = f"seatrial-slot {lab.trial(0).metadata.uid}/0 {code} 1764000000.5 {why}\nlast words"
+    ended = {"exitCode": code, "reason": reason, "message": words, "finishedAt": "2030-01-01T00:00:30Z"}
+    pod = lab.pod() | {
+        "status": {"phase": "Failed", "containerStatuses": [{"name": "main", "state": {"terminated": ended}}]}
+    }
+
+    assert find_cause(build_pod_record(pod).attempt) is cause
 
 
 async def test_another_operator_finds_how_an_attempt_ended_and_hands_its_pod_on(lab: Lab):

@@ -12,7 +12,7 @@ from adapters.kubernetes.world import a_study_that_reuses
 from decide.builders import a_study
 from seatrial.adapters.kubernetes import names
 from seatrial.adapters.kubernetes.manifests import build_pod
-from seatrial.adapters.kubernetes.slot_pods import SlotEnd, find_end, has_begun, split_message, why_cold
+from seatrial.adapters.kubernetes.slot_pods import LastWords, SlotEnd, find_end, has_begun, split_message, why_cold
 from seatrial.api.study import Study
 from seatrial.api.trial import Trial
 
@@ -118,6 +118,16 @@ def test_an_attempt_that_avoids_nodes_does_not_fit():
         (a_template(livenessProbe={"exec": {"command": ["true"]}}), "livenessProbe"),
         (a_template(lifecycle={"preStop": {"exec": {"command": ["true"]}}}), "lifecycle"),
         (a_template(command=None), "no command"),
+        (
+            a_template(volumeMounts=[{"name": "d", "mountPath": "/o", "subPathExpr": "$(SEATRIAL_TRIAL)"}]),
+            "subPathExpr",
+        ),
+        (
+            a_template(
+                env=[{"name": "ME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['seatrial.dev/trial']"}}}]
+            ),
+            "a variable of its Pod's metadata",
+        ),
         (a_study_that_reuses(metrics={"source": "logs"}), "one log"),
     ],
 )
@@ -153,6 +163,9 @@ def test_the_last_line_of_the_attempt_tells_its_end():
         line(code=None),
         line(begun=[]),
         line(id="u/1"),
+        line(begun=1e300),
+        line().replace('"code": 0', '"code": 1e999'),
+        line().replace('"begun": 1.5', '"begun": NaN'),
     ],
 )
 def test_what_is_no_end_of_the_attempt_tells_nothing(log: str):
@@ -160,8 +173,13 @@ def test_what_is_no_end_of_the_attempt_tells_nothing(log: str):
 
 
 def test_the_words_of_an_ended_container_name_their_attempt():
-    assert split_message('seatrial-slot u/0 143\n{"v": 1}') == ("u/0", 143, '{"v": 1}')
-    assert split_message("seatrial-slot u/0 0\n") == ("u/0", 0, "")
+    assert split_message('seatrial-slot u/0 143 1764000000.25 timeout\n{"v": 1}') == LastWords(
+        id="u/0", code=143, message='{"v": 1}', finished=1764000000.25, why="timeout"
+    )
+    assert split_message("seatrial-slot u/0 0 1764000000 -\n") == LastWords(
+        id="u/0", code=0, message="", finished=1764000000.0, why=""
+    )
+    assert split_message("seatrial-slot u/0 0\n") == LastWords(id="u/0", code=0, message="", finished=None, why="")
     assert split_message('{"v": 1}') is None
     assert split_message("seatrial-slot u/0\n") is None
 

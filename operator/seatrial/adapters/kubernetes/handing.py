@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from seatrial.adapters.kubernetes import names
 from seatrial.adapters.kubernetes.faults import ApiError, Conflict, Invalid, NotFound
 from seatrial.adapters.kubernetes.informer import Informer
-from seatrial.adapters.kubernetes.pods import PodRecord
+from seatrial.adapters.kubernetes.pods import PodRecord, build_release
 from seatrial.adapters.kubernetes.port import PODS, TRIALS, KubeClient, KubeObject, PatchKind
 from seatrial.adapters.kubernetes.records import build_trial_record
 from seatrial.adapters.kubernetes.slot_pods import build_claim, build_nudge, build_stop
@@ -19,6 +19,8 @@ from seatrial.errors import TransientError
 from seatrial.ports import Clock
 
 __all__ = ["HandOver"]
+
+_SOON_SECONDS = 1.0
 
 
 class HandOver:
@@ -33,6 +35,8 @@ class HandOver:
 
     def __init__(self, client: KubeClient, pods: Informer[PodRecord], slots: Slots, *, clock: Clock) -> None:
         self._client, self._pods, self._slots, self._clock = client, pods, slots, clock
+        # Attempts that were to be given a Pod, and nothing was heard: by uid of the trial and number.
+        self._unsettled: dict[tuple[str, int], PodRecord] = {}
 
     async def place(self, trial: Trial, number: int, wanted: KubeObject, idle: Iterable[PodRecord]) -> bool:
         """Give an attempt a Pod that is there; return whether it has one now.
@@ -49,20 +53,26 @@ class HandOver:
             TransientError: If the API server is not ready.
         """
         namespace, name = wanted["metadata"]["namespace"], trial.metadata.name
+        place = (trial.metadata.uid or "", number)
         try:
             found = await self._client.list(PODS, namespace, selector=f"{names.LABEL_TRIAL}={name}")
         except ApiError as error:
             raise TransientError(f"the Pods of {name} cannot be listed: {error}") from error
         for item in found.items:
             pod = self._pods.note(item)
-            own = pod is not None and pod.trial_uid == trial.metadata.uid and pod.attempt.number == number
-            if own and pod is not None and not pod.released:
+            if pod is None or pod.trial_uid != trial.metadata.uid or pod.attempt.number != number:
+                continue
+            if not pod.released:
+                self._unsettled.pop(place, None)
                 return True
+            words = f"Pod {pod.name} of {name} has not gone yet"
+            raise TransientError(words, retry_after_seconds=_SOON_SECONDS)
+        await self._settle(place, wanted)
         fit = wanted["metadata"]["annotations"][names.ANNOTATION_FIT]
         # Its own first: files that its last attempt left in the container are still there.
         for pod in sorted(idle, key=lambda pod: pod.attempt.trial != name):
             fits = pod.slot is not None and pod.slot.fit == fit
-            if fits and await self._is_settled(pod) and await self._give(pod, wanted):
+            if fits and await self._is_settled(pod) and await self._give(pod, wanted, place):
                 return True
         return False
 
@@ -73,7 +83,8 @@ class HandOver:
             TransientError: If the API server is not ready.
         """
         if pod.slot is not None and pod.slot.stop_at is None:
-            await self._change(pod, build_stop(pod.uid, pod.slot, self._clock.now()))
+            of = (pod.attempt.trial, pod.attempt.number)
+            await self._change(pod, build_stop(pod.uid, of, pod.slot, self._clock.now()))
 
     async def nudge(self, pod: PodRecord) -> None:
         """Make a Pod's node look at it again.
@@ -83,14 +94,16 @@ class HandOver:
         """
         await self._change(pod, build_nudge(pod.uid, self._clock.now()))
 
-    async def _change(self, pod: PodRecord, patch: KubeObject) -> None:
+    async def _change(self, pod: PodRecord, patch: list[KubeObject]) -> None:
         namespace = pod.study.namespace
         try:
-            written = await self._client.patch(PODS, namespace, pod.name, patch, kind=PatchKind.MERGE)
-        except (NotFound, Conflict):
+            written = await self._client.patch(PODS, namespace, pod.name, patch, kind=PatchKind.JSON)
+        except NotFound:
             self._pods.note_gone(namespace, pod.name, pod.uid)
         except ApiError as error:
-            raise TransientError(f"Pod {pod.name} cannot be changed: {error}") from error
+            # Of another attempt by now, for one: the watch will tell.
+            words = f"Pod {pod.name} cannot be changed: {error}"
+            raise TransientError(words, retry_after_seconds=_SOON_SECONDS) from error
         else:
             self._pods.note(written)
 
@@ -106,21 +119,65 @@ class HandOver:
         over = stored.status.attempt > attempt.number or stored.status.completion_time is not None
         return stored.metadata.uid == pod.trial_uid and over
 
-    async def _give(self, pod: PodRecord, wanted: KubeObject) -> bool:
+    async def _settle(self, place: tuple[str, int], wanted: KubeObject) -> None:
+        """Make sure that a request to give an attempt a Pod, of which nothing was heard, does not come true later.
+
+        The Pod is given to nobody any more: its finalizer goes, which that request needs.
+
+        Raises:
+            TransientError: If that is not known.
+        """
+        pod = self._unsettled.get(place)
+        if pod is None or pod.finalizer is None:
+            return
+        of, namespace = (pod.attempt.trial, pod.attempt.number), pod.study.namespace
+        fence = build_release(pod.uid, pod.finalizer, sweep=True, of=of)
+        try:
+            self._pods.note(await self._client.patch(PODS, namespace, pod.name, fence, kind=PatchKind.JSON))
+        except NotFound:
+            self._pods.note_gone(namespace, pod.name, pod.uid)
+        except Conflict as error:
+            if not await self._is_of_another(pod, wanted):
+                words = f"Pod {pod.name} was given away meanwhile; look again"
+                raise TransientError(words, retry_after_seconds=_SOON_SECONDS) from error
+        except ApiError as error:
+            raise TransientError(f"Pod {pod.name} cannot be fenced: {error}") from error
+        del self._unsettled[place]
+
+    async def _is_of_another(self, pod: PodRecord, wanted: KubeObject) -> bool:
+        """Whether the server has a Pod as that of an attempt which is neither the one that had it nor the one that wants one."""
+        try:
+            found = await self._client.get(PODS, pod.study.namespace, pod.name)
+        except NotFound:
+            return True
+        except ApiError as error:
+            raise TransientError(f"Pod {pod.name} cannot be read: {error}") from error
+        now = self._pods.note(found)
+        labels = wanted["metadata"]["labels"]
+        wants = (labels[names.LABEL_TRIAL], int(labels[names.LABEL_ATTEMPT]))
+        of = None if now is None or now.uid != pod.uid else (now.attempt.trial, now.attempt.number)
+        return of not in {wants, (pod.attempt.trial, pod.attempt.number)} or (now is not None and not now.held)
+
+    async def _give(self, pod: PodRecord, wanted: KubeObject, place: tuple[str, int]) -> bool:
         """Give a Pod away; return whether it was still there to be given."""
         namespace, before = pod.study.namespace, (pod.attempt.trial, pod.attempt.number)
         if pod.finalizer is None:
             return False
         claim = build_claim(pod.uid, pod.finalizer, before, wanted, self._clock.now())
+        self._unsettled[place] = pod
         try:
             written = await self._client.patch(PODS, namespace, pod.name, claim, kind=PatchKind.JSON)
         except NotFound:
             self._pods.note_gone(namespace, pod.name, pod.uid)
-            return False
+            written = None
         except (Conflict, Invalid):
             # Somebody was faster; the watch tells who.
-            return False
+            written = None
         except ApiError as error:
             raise TransientError(f"Pod {pod.name} cannot be given to {wanted['metadata']['name']}: {error}") from error
+        # An answer, whichever: nothing of this request is to come.
+        del self._unsettled[place]
+        if written is None:
+            return False
         self._pods.note(written)
         return True

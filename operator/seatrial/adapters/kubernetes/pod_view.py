@@ -49,6 +49,8 @@ _OWN_STORAGE = re.compile(
     r"exceeds the total limit of containers|exceeded its local ephemeral storage limit|volume .* exceeds the limit"
 )
 _UNKNOWN_END = "ContainerStatusUnknown"
+_OUT_OF_MEMORY, _KILLED = "OOMKilled", 137
+_TIMED_OUT = "it was ended long after its timeout"
 _OUTPUT_LIMIT = 800
 
 
@@ -141,21 +143,27 @@ class PodView:
         code = int(ended.get("exitCode", 0))
         reason = str(ended.get("reason") or ("Completed" if code == 0 else "Error"))
         text = str(ended.get("message") or "")
+        finished = parse_time(ended.get("finishedAt"))
         marked = split_message(text) if self.slot is not None else None
         if marked is not None and self.slot is not None:
-            last, code, text = marked
-            if last != self.slot.id:
+            if marked.id != self.slot.id:
                 return self._not_taken()
-            # How its container ended later says nothing of it.
-            reason = "Completed" if code == 0 else "Error"
+            # How and when its container ended later says nothing of it, but that memory ran out.
+            killed_for_memory = reason == _OUT_OF_MEMORY and marked.code == _KILLED
+            code, text = marked.code, marked.message
+            if not killed_for_memory:
+                reason = "Completed" if code == 0 else "Error"
+            if marked.finished is not None:
+                finished = datetime.fromtimestamp(marked.finished, UTC)
         if reason == _UNKNOWN_END:
             return self._after_unknown_end(ended)
         report, note, output = _read_message(text, code)
-        finished = parse_time(ended.get("finishedAt"))
         disruption, words = self.disruption()
         whole = _is_whole(report, code)
         from_outside = self._was_ended(finished, disruption, whole=whole) and not (whole and marked is not None)
-        if self._status.get("reason") in _OWN_ENDS and code != 0:
+        if marked is not None and marked.why == "timeout":
+            reason, words, from_outside = "DeadlineExceeded", _TIMED_OUT, False
+        elif self._status.get("reason") in _OWN_ENDS and code != 0:
             reason, words, from_outside = str(self._status["reason"]), str(self._status.get("message") or ""), False
         elif self._exceeded_storage() and code != 0:
             reason, words, from_outside = "StorageExceeded", str(self._status["message"]), False
@@ -329,7 +337,7 @@ def end_within(running: Attempt, end: SlotEnd) -> Attempt:
     report, note, output = _read_message(end.message, end.code)
     reason, words = "Completed" if end.code == 0 else "Error", ""
     if end.why == "timeout":
-        reason, words = "DeadlineExceeded", "it was ended long after its timeout"
+        reason, words = "DeadlineExceeded", _TIMED_OUT
     elif end.why == "stop":
         reason = _TERMINATED_BY_SIGNAL.get(end.code, reason)
     message = ": ".join(filter(None, [f"exit code {end.code}" if end.code else "", words, output]))
@@ -341,7 +349,8 @@ def end_within(running: Attempt, end: SlotEnd) -> Attempt:
         message=clean_text(message)[:_MESSAGE_LIMIT],
         exit_code=end.code,
         report=report,
-        started_at=running.started_at or begun,
+        # By the clock of its node, as its end is.
+        started_at=begun,
         finished_at=finished,
         notes=(note,) if note else (),
         output="" if report else end.message,

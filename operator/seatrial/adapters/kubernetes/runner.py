@@ -19,7 +19,7 @@ from seatrial.adapters.kubernetes.pods import PodRecord, build_release
 from seatrial.adapters.kubernetes.port import PODS, TRIALS, KubeClient, PatchKind
 from seatrial.adapters.kubernetes.records import build_trial_record
 from seatrial.adapters.kubernetes.slot_pods import why_cold
-from seatrial.adapters.kubernetes.slots import Slots
+from seatrial.adapters.kubernetes.slots import Slots, find_doubles
 from seatrial.adapters.kubernetes.sweeping import Sweeper
 from seatrial.api.study import Study, StudySpec
 from seatrial.api.trial import Trial
@@ -93,6 +93,8 @@ class KubernetesRunner:
         self._retention, self._find_rungs = retention, find_rungs
         self._refused: dict[StudyKey, dict[str, _Refused]] = {}
         self._needed: dict[StudyKey, str] = {}
+        # Attempts that had no room, and are to be given a Pod that is free.
+        self._heirs: dict[StudyKey, set[tuple[str, int]]] = {}
         self._sweeper = Sweeper(client, clock=clock)
         self._slots = Slots(client, clock=clock)
         self._hand_over = HandOver(client, pods, self._slots, clock=clock)
@@ -113,10 +115,8 @@ class KubernetesRunner:
         sweep = sum(pod.swept for pod in pods)
         self._sweeper.look(key, study.metadata.uid or "", sweep, at_once=rests)
         await self._slots.look(key, pods)
-        for pod in self._slots.overdue(pods, rests=rests or study.spec.suspend or self._is_crowded(study)):
-            await self._dismiss(pod)
-        for pod in self._slots.unheard(pods):
-            await self._hand_over.nudge(pod)
+        await self._tend(study, pods, rests=rests or study.spec.suspend)
+        pods = self._of(study)
         shown = [pod for pod in pods if not pod.released and not self._slots.free(pod)]
         for pod in shown:
             attempt = self._slots.read(pod, now)
@@ -281,6 +281,29 @@ class KubernetesRunner:
         self._needed.pop(key, None)
         self._sweeper.forget(key)
         self._slots.forget(key)
+        self._heirs.pop(key, None)
+
+    # ---- Pods that are handed on ---------------------------------------------------------------------------------------
+
+    async def _tend(self, study: Study, pods: Sequence[PodRecord], *, rests: bool) -> None:
+        """Let no Pod stand idle for nothing, no container unheard, and no attempt have two Pods."""
+        for pod in self._slots.unheard(pods):
+            await self._hand_over.nudge(pod)
+        for pod in find_doubles(pods):
+            if not pod.deleting:
+                await self._delete(pod)
+        crowded = self._is_crowded(study)
+        waiting = [pod for pod in pods if pod.slot is not None and pod.held and not pod.deleting and _lacks_room(pod)]
+        waiting.sort(key=lambda pod: pod.created or self._clock.now())
+        for pod in self._slots.overdue(pods, rests=rests or crowded):
+            heir = next((other for other in waiting if not rests and _alike(pod, other)), None)
+            if heir is None or not self._slots.idle(pod):
+                await self._dismiss(pod)
+            else:
+                # The attempt that has waited longest gets it, by its next start: then no new one takes it.
+                waiting.remove(heir)
+                self._heirs.setdefault(_key(study), set()).add((heir.attempt.trial, heir.attempt.number))
+                await self._dismiss(heir)
 
     # ---- inside ------------------------------------------------------------------------------------------------------
 
@@ -298,8 +321,8 @@ class KubernetesRunner:
 
     def _is_crowded(self, study: Study) -> bool:
         """Whether attempts of a study wait for room, so that none of its Pods should stand idle."""
-        waiting = (pod for pod in self._of(study) if pod.attempt.phase is Phase.WAITING and not pod.released)
-        return bool(self._refused.get(_key(study))) or any(pod.attempt.reason in _LACKS_ROOM for pod in waiting)
+        waiting = (pod for pod in self._of(study) if not pod.released)
+        return bool(self._refused.get(_key(study))) or any(_lacks_room(pod) for pod in waiting)
 
     async def _confirm(self, namespace: str, trial: Trial, number: int) -> None:
         """Ask the server itself for the record: lists and watches may lag behind the attempt's end, when its Pod is gone already."""
@@ -333,8 +356,12 @@ class KubernetesRunner:
     async def _is_placed(self, study: Study, trial: Trial, number: int) -> bool:
         """Hand a Pod on to an attempt; return whether it has one now."""
         key = _key(study)
+        heirs = self._heirs.get(key, set())
+        # Where others wait for room, whoever is new queues behind them.
+        queues = self._is_crowded(study) and (trial.metadata.name, number) not in heirs
+        heirs.discard((trial.metadata.name, number))
         wanted = build_pod(study, trial, number, rungs=self._find_rungs(study.spec), needed=self._needed.get(key))
-        idle = [pod for pod in self._of(study) if self._slots.idle(pod)]
+        idle = [] if queues else [pod for pod in self._of(study) if self._slots.idle(pod)]
         if await self._hand_over.place(trial, number, wanted, idle):
             self._forget(key, trial.metadata.name)
             return True
@@ -349,10 +376,14 @@ class KubernetesRunner:
     async def _create(self, study: Study, trial: Trial, number: int) -> None:
         key, name = _key(study), trial.metadata.name
         body = build_pod(study, trial, number, rungs=self._find_rungs(study.spec), needed=self._needed.get(key))
+        namesake = self._pods.get(key.namespace, body["metadata"]["name"])
+        if namesake is not None and namesake.slot is not None and namesake.attempt.trial != name:
+            # Made for an earlier trial of this name, it has been handed on, and may go on for long.
+            body["metadata"]["name"] += f"-{(trial.metadata.uid or '')[:8]}"
         try:
             written = await self._client.create(PODS, key.namespace, body)
         except AlreadyExists:
-            await self._adopt(key, trial, number)
+            await self._adopt(key, trial, body["metadata"]["name"])
         except (Forbidden, Invalid) as error:
             refusal = _read_refusal(error)
             shown = Attempt(
@@ -365,9 +396,8 @@ class KubernetesRunner:
             self._forget(key, name)
             self._pods.note(written)
 
-    async def _adopt(self, key: StudyKey, trial: Trial, number: int) -> None:
+    async def _adopt(self, key: StudyKey, trial: Trial, name: str) -> None:
         """Take over a Pod that exists already: an earlier life of this process has created it."""
-        name = names.build_pod_name(trial.metadata.name, number)
         pod = await self._refresh(key.namespace, name)
         if pod is not None and pod.trial_uid == trial.metadata.uid:
             if not pod.released:
@@ -449,7 +479,7 @@ class KubernetesRunner:
         await self._take_finalizer(pod, sweep=waits and not wanted and not pod.deleting)
 
     async def _dismiss(self, pod: PodRecord) -> None:
-        """Delete a Pod that waits for an attempt in vain, unless it has been given one.
+        """Delete a Pod of which nothing is wanted, unless it has been given another attempt.
 
         It is marked first, by a write that fails if it has: who dies before the deletion leaves it to be swept.
         """
@@ -500,6 +530,14 @@ class KubernetesRunner:
 
 def _key(study: Study) -> StudyKey:
     return StudyKey(study.metadata.namespace or "default", study.metadata.name)
+
+
+def _lacks_room(pod: PodRecord) -> bool:
+    return pod.attempt.phase is Phase.WAITING and pod.attempt.reason in _LACKS_ROOM
+
+
+def _alike(one: PodRecord, other: PodRecord) -> bool:
+    return one.slot is not None and other.slot is not None and one.slot.fit == other.slot.fit
 
 
 def _has(pod: PodRecord, trial: str, number: int) -> bool:

@@ -7,9 +7,10 @@ downward API, and tells how it went by its log, and at its end by its terminatio
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from seatrial.adapters.kubernetes import names
 from seatrial.adapters.kubernetes.port import KubeObject
@@ -18,6 +19,7 @@ from seatrial.api.programs import find_python
 from seatrial.api.study import MetricsSource, Study
 
 __all__ = [
+    "LastWords",
     "SlotEnd",
     "SlotRecord",
     "build_claim",
@@ -42,16 +44,18 @@ _IDLE_SECONDS = 60
 
 _BOOTSTRAP = """\
 import os, sys
+sys.path[:] = [place for place in sys.path if place]
 try:
     from seatrial_harness.slot import main
-except ImportError:
+except Exception:
     cold = sys.argv[sys.argv.index("--") + 1:]
     os.execvp(cold[0], cold)
 main()
 """
 
 _BEGAN, _ENDED = "seatrial-slot began ", "seatrial-slot ended "
-_HEADER = re.compile(r"seatrial-slot (\S+) (\d+)\n")
+_HEADER = re.compile(r"seatrial-slot (\S+) (\d{1,3})(?: (\d{1,11}(?:\.\d+)?) (\S+))?\n")
+_LAST_SECOND = 1e11
 # What the kubelet asks or does by itself takes a container for one that runs one program.
 _MINDED = ("livenessProbe", "readinessProbe", "startupProbe", "lifecycle")
 
@@ -112,6 +116,11 @@ def why_cold(study: Study) -> str:
     for field in _MINDED:
         if container.get(field) is not None:
             return f"the training container has a {field}, which takes it for one program"
+    for held in _containers(spec):
+        if any(mount.get("subPathExpr") for mount in _mappings(held.get("volumeMounts"))):
+            return f"container {held.get('name')} mounts a subPathExpr, which is read once a Pod"
+        if any(_tells_of_pod(variable) for variable in _mappings(held.get("env"))):
+            return f"container {held.get('name')} has a variable of its Pod's metadata, which is read once a Pod"
     if find_python(_command(container)) is None:
         return "the training container has no command of the kind python script.py"
     return ""
@@ -209,8 +218,8 @@ def build_claim(uid: str, place: int, before: tuple[str, int], wanted: KubeObjec
         wanted: The Pod that would be made for the next one.
         now: The time.
     """
-    labels, annotations, metadata = "/metadata/labels", "/metadata/annotations", wanted["metadata"]
-    trial, attempt = (_escape(f"{labels}/", name) for name in (names.LABEL_TRIAL, names.LABEL_ATTEMPT))
+    metadata = wanted["metadata"]
+    trial, attempt = (_escape("/metadata/labels/", name) for name in (names.LABEL_TRIAL, names.LABEL_ATTEMPT))
     written = {
         names.ANNOTATION_DIRECTIVE: metadata["annotations"][names.ANNOTATION_DIRECTIVE],
         names.ANNOTATION_HANDED: now.isoformat(),
@@ -224,27 +233,38 @@ def build_claim(uid: str, place: int, before: tuple[str, int], wanted: KubeObjec
         {"op": "replace", "path": trial, "value": metadata["labels"][names.LABEL_TRIAL]},
         {"op": "replace", "path": attempt, "value": metadata["labels"][names.LABEL_ATTEMPT]},
         {"op": "replace", "path": "/metadata/ownerReferences", "value": metadata["ownerReferences"]},
-        *(
-            {"op": "add", "path": _escape(f"{annotations}/", name), "value": value}
-            for name, value in sorted(written.items())
-        ),
+        *_annotate(written),
     ]
 
 
-def build_stop(uid: str, slot: SlotRecord, now: datetime) -> KubeObject:
-    """Return the merge patch that tells an attempt to stop, and leaves its container to the next one."""
+def build_stop(uid: str, of: tuple[str, int], slot: SlotRecord, now: datetime) -> list[KubeObject]:
+    """Return the JSON patch that tells an attempt to stop, and leaves its container to the next one.
+
+    It fails if the Pod is of another attempt by now: a request may be late.
+    """
     directive = {"id": slot.id, "stop": True, "grace": slot.grace_seconds}
-    annotations = {names.ANNOTATION_DIRECTIVE: json.dumps(directive), names.ANNOTATION_STOP: now.isoformat()}
-    return {"metadata": {"uid": uid, "annotations": annotations}}
+    return [
+        {"op": "test", "path": "/metadata/uid", "value": uid},
+        *expect_attempt(*of),
+        *_annotate({names.ANNOTATION_DIRECTIVE: json.dumps(directive), names.ANNOTATION_STOP: now.isoformat()}),
+    ]
 
 
-def build_nudge(uid: str, now: datetime) -> KubeObject:
-    """Return the merge patch that makes a node look at its Pod's annotations again.
+def build_nudge(uid: str, now: datetime) -> list[KubeObject]:
+    """Return the JSON patch that makes a node look at its Pod's annotations again.
 
     A kubelet that is writing the file of an older directive when the next one comes takes it for written, and looks again at the Pod's next
     change, or after a minute or more.
     """
-    return {"metadata": {"uid": uid, "annotations": {names.ANNOTATION_NUDGED: now.isoformat()}}}
+    expected = {"op": "test", "path": "/metadata/uid", "value": uid}
+    return [expected, *_annotate({names.ANNOTATION_NUDGED: now.isoformat()})]
+
+
+def _annotate(annotations: Mapping[str, str]) -> list[KubeObject]:
+    return [
+        {"op": "add", "path": _escape("/metadata/annotations/", name), "value": text}
+        for name, text in sorted(annotations.items())
+    ]
 
 
 def has_begun(log: str, id: str) -> bool:  # noqa: A002 - as in the directive
@@ -263,20 +283,59 @@ def find_end(log: str, id: str) -> SlotEnd | None:  # noqa: A002 - as in the dir
                 return SlotEnd(
                     code=int(told["code"]),
                     message=str(told["message"]),
-                    begun=float(told["begun"]),
-                    finished=float(told["finished"]),
+                    begun=_read_time(told["begun"]),
+                    finished=_read_time(told["finished"]),
                     why=str(told.get("why") or ""),
                 )
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError):
             # Something else printed it, or only a part is left of it: it is printed again.
             continue
     return None
 
 
-def split_message(text: str) -> tuple[str, int, str] | None:
-    """Return the attempt that a container's last message is of, its exit code and its own message; None for a message of another kind."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastWords:
+    """The termination message of a container that ran one attempt after another.
+
+    Attributes:
+        id: Of the attempt that it is of.
+        code: That one's exit code.
+        message: Its own message.
+        finished: Unix seconds; None where that is not told.
+        why: ``stop``, ``timeout`` or empty.
+    """
+
+    id: str
+    code: int
+    message: str
+    finished: float | None
+    why: str
+
+
+def split_message(text: str) -> LastWords | None:
+    """Return what a container's last message says; None for a message of another kind."""
     found = _HEADER.match(text)
-    return (found[1], int(found[2]), text[found.end() :]) if found else None
+    if found is None:
+        return None
+    return LastWords(
+        id=found[1],
+        code=int(found[2]),
+        message=text[found.end() :],
+        finished=float(found[3]) if found[3] else None,
+        why=found[4] if found[4] and found[4] != "-" else "",
+    )
+
+
+def _read_time(told: object) -> float:
+    """Return unix seconds that are the time of something.
+
+    Raises:
+        ValueError: If they are not.
+    """
+    seconds = float(str(told))
+    if not 0.0 <= seconds < _LAST_SECOND:
+        raise ValueError(f"{told} is no time")
+    return seconds
 
 
 def _fit(study: Study, pod: KubeObject, container: KubeObject, own: Mapping[str, str]) -> str:
@@ -287,6 +346,22 @@ def _fit(study: Study, pod: KubeObject, container: KubeObject, own: Mapping[str,
     containers = [alike if held is container else held for held in pod["spec"]["containers"]]
     whole = {"study": study.metadata.uid, "metadata": written, "spec": {**pod["spec"], "containers": containers}}
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _containers(spec: Mapping[str, object]) -> Iterator[Mapping[str, Any]]:
+    for field in ("containers", "initContainers"):
+        yield from _mappings(spec.get(field))
+
+
+def _mappings(items: object) -> Iterator[Mapping[str, Any]]:
+    yield from (item for item in (items if isinstance(items, list) else ()) if isinstance(item, dict))
+
+
+def _tells_of_pod(variable: Mapping[str, Any]) -> bool:
+    source = variable.get("valueFrom")
+    field = source.get("fieldRef") if isinstance(source, dict) else None
+    path = str(field.get("fieldPath")) if isinstance(field, dict) else ""
+    return path.startswith("metadata.") and path != "metadata.namespace"
 
 
 def _command(container: Mapping[str, object]) -> list[str]:

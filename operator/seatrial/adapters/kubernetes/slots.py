@@ -19,7 +19,7 @@ from seatrial.decide.attempts import Attempt, Phase
 from seatrial.errors import TransientError
 from seatrial.ports import Clock, StudyKey
 
-__all__ = ["HOLD_SECONDS", "Slots"]
+__all__ = ["HOLD_SECONDS", "Slots", "find_doubles"]
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ An attempt of a second may be over before the kubelet has seen that it ran. A co
 
 _LOG_LINES = 20
 _AT_ONCE = 8
+_LOG_SECONDS, _WAIT_SECONDS = 10.0, 0.25
 _UNHEARD_SECONDS = 2.0
 """How long a container may not have begun what it was given, or ended what it was to stop, before its node is nudged."""
 
@@ -74,6 +75,8 @@ class Slots:
         self._client, self._clock = client, clock
         # By Pod and attempt: what is said of a Pod that has been given away since is not said of its new attempt.
         self._known: dict[StudyKey, dict[tuple[str, str], _Known]] = {}
+        self._reading: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._gate = asyncio.Semaphore(_AT_ONCE)
 
     async def look(self, key: StudyKey, pods: Iterable[PodRecord]) -> None:
         """Find out which attempts have ended in containers that go on.
@@ -91,8 +94,11 @@ class Slots:
             del known[gone]
         now = self._clock.now()
         due = [pod for pod in slots if self._is_due(pod, now)]
-        gate = asyncio.Semaphore(_AT_ONCE)
-        await asyncio.gather(*(self._read_log(pod, gate) for pod in due))
+        readings = {_place(pod): asyncio.create_task(self._read_log(pod)) for pod in due}
+        self._reading |= readings
+        if readings:
+            # A node that does not answer must not hold up what the others have to tell: its answer is there at a later look.
+            await asyncio.wait(readings.values(), timeout=_WAIT_SECONDS)
 
     def read(self, pod: PodRecord, now: datetime) -> Attempt:
         """Return the attempt that a Pod has, as it is at *now*."""
@@ -131,8 +137,8 @@ class Slots:
         return found
 
     def obeys(self, pod: PodRecord) -> bool:
-        """Whether an attempt can be stopped without its Pod: not one that was told so and goes on, and not one that has not begun."""
-        if pod.slot is None or pod.attempt.phase is not Phase.RUNNING:
+        """Whether an attempt can be stopped without its Pod: not one that was told so and goes on, and not in a container that never said what it runs."""
+        if pod.slot is None or pod.attempt.phase is not Phase.RUNNING or not (pod.slot.busy or self._of(pod).begun):
             return False
         told = pod.slot.stop_at
         patience = timedelta(seconds=pod.slot.grace_seconds + _UNSTOPPED_SECONDS)
@@ -171,7 +177,13 @@ class Slots:
 
     def _is_due(self, pod: PodRecord, now: datetime) -> bool:
         known = self._of(pod)
-        if known.ended is not None or pod.slot is None or pod.attempt.phase is not Phase.RUNNING or not pod.held:
+        if (
+            _place(pod) in self._reading
+            or known.ended is not None
+            or pod.slot is None
+            or pod.attempt.phase is not Phase.RUNNING
+            or not pod.held
+        ):
             return False
         if pod.slot.busy:
             known.still_since, known.begun = None, True
@@ -180,20 +192,49 @@ class Slots:
             known.still_since = now
         return known.asked_at is None or (now - known.asked_at).total_seconds() >= _pace(now - known.still_since)
 
-    async def _read_log(self, pod: PodRecord, gate: asyncio.Semaphore) -> None:
-        known = self._of(pod)
-        async with gate:
-            try:
-                log = await self._client.read_log(pod.study.namespace, pod.name, pod.container, tail_lines=_LOG_LINES)
-            except (ApiError, TransientError) as error:
-                fields = {"namespace": pod.study.namespace, "pod": pod.name, "error": str(error)}
-                logger.info("Cannot read how an attempt ended; it is read again", extra=fields)
-                log = ""
+    async def _read_log(self, pod: PodRecord) -> None:
+        try:
+            await self._take_log(pod, self._of(pod))
+        finally:
+            self._reading.pop(_place(pod), None)
+
+    async def _take_log(self, pod: PodRecord, known: _Known) -> None:
+        namespace = pod.study.namespace
+        try:
+            async with self._gate, asyncio.timeout(_LOG_SECONDS):
+                log = await self._client.read_log(namespace, pod.name, pod.container, tail_lines=_LOG_LINES)
+        except (ApiError, TransientError, TimeoutError) as error:
+            fields = {"namespace": namespace, "pod": pod.name, "error": str(error)}
+            logger.info("Cannot read how an attempt ended; it is read again", extra=fields)
+            log = ""
         known.asked_at = self._clock.now()
         known.begun = known.begun or has_begun(log, _place(pod)[1])
         end = find_end(log, _place(pod)[1])
         if end is not None:
             known.ended = end_within(pod.attempt, end)
+
+
+def find_doubles(pods: Iterable[PodRecord]) -> list[PodRecord]:
+    """Return the Pods of attempts that have another one already: a request to give one away may come true after all was given up.
+
+    The Pod that was made for the attempt counts, else the one that it was given first.
+    """
+    first: dict[str, PodRecord] = {}
+    doubles = []
+    for pod in pods:
+        if pod.slot is None or pod.released:
+            continue
+        known = first.setdefault(pod.slot.id, pod)
+        if known is not pod:
+            kept = min(known, pod, key=_given)
+            doubles.append(pod if kept is known else known)
+            first[pod.slot.id] = kept
+    return doubles
+
+
+def _given(pod: PodRecord) -> float:
+    handed_at = pod.slot.handed_at if pod.slot is not None else None
+    return handed_at.timestamp() if handed_at is not None else 0.0
 
 
 def _place(pod: PodRecord) -> tuple[str, str]:

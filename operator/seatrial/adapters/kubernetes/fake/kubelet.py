@@ -82,6 +82,7 @@ class FakeKubelet:
         script: The story of an attempt.
         capacity: Pods that may run at the same time; more of them are unschedulable, in order.
         silent: While True, the node is cut off: nothing that happens on it is told.
+        mute: While True, no container is ready: images lack the program that says what runs.
         deaf: While True, it misses changed directives until a Pod is changed for the purpose.
         started: (trial, attempt) of every container that was started, in order.
         peak: Most Pods that ran at the same time.
@@ -92,6 +93,7 @@ class FakeKubelet:
     script: Callable[[Trial, int], Script]
     capacity: int | None = None
     silent: bool = False
+    mute: bool = False
     deaf: bool = False
     started: list[tuple[str, int]] = field(default_factory=list)
     peak: int = 0
@@ -199,7 +201,7 @@ class FakeKubelet:
                 "podIP": "10.0.0.1",
                 "startTime": write_time(now),
                 "conditions": [*others, scheduled],
-                "containerStatuses": _running(pod, now, ready=True),
+                "containerStatuses": _running(pod, now, ready=not self.mute),
             },
         )
 
@@ -236,8 +238,8 @@ class FakeKubelet:
         wanted = _directive(pod)
         tired = play.idle_since is not None and now - play.idle_since >= timedelta(seconds=_IDLE_SECONDS)
         if pod["metadata"].get("deletionTimestamp") or (tired and wanted.get("id") == play.id):
-            play.idle_since = None
             self._terminate(pod, play, play.exit_code(), now)
+            play.idle_since = None
         elif wanted.get("id") != play.id and self._hears(pod) and self._play(pod, now):
             play.idle_since = None
             self._write(pod, {"containerStatuses": _running(pod, now, ready=True)})
@@ -272,7 +274,7 @@ class FakeKubelet:
             "reason": reason,
             "startedAt": write_time(play.started_at or end),
             "finishedAt": write_time(end),
-            "message": (f"seatrial-slot {play.id} {code}\n" if play.id else "") + _message(play, code, end),
+            "message": _last_words(pod, play, code) + _message(play, code, end),
         }
         status: KubeObject = {
             "phase": "Succeeded" if code == 0 else "Failed",
@@ -324,6 +326,15 @@ class FakeKubelet:
             kind=PatchKind.MERGE,
             subresource="status",
         )
+
+
+def _last_words(pod: KubeObject, play: _Play, code: int) -> str:
+    """Return how a container's message begins that could run other attempts."""
+    if not play.id:
+        return ""
+    ended = play.idle_since or play.end()
+    why = "stop" if _directive(pod).get("stop") and play.cut_short() else "-"
+    return f"seatrial-slot {play.id} {code} {ended.timestamp() if ended else 0:.3f} {why}\n"
 
 
 def _directive(pod: KubeObject) -> KubeObject:
