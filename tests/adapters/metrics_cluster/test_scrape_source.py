@@ -71,6 +71,23 @@ async def test_curves_grow_scrape_by_scrape_with_exact_rungs(start_trial: Start)
     assert trouble is None
 
 
+async def test_what_another_attempt_says_at_the_address_is_not_taken(faulty: FaultyServer):
+    clock, addresses = HandClock(), Addresses()
+    addresses.add("s-0", int(faulty.url.rpartition(":")[2]))
+    whose = "s-9/0"
+    faulty.answer = lambda _: Reply(
+        body=f'seatrial_trial_step{{of="{whose}"}} 4\nseatrial_trial_metric{{metric="loss"}} 1\n'.encode()
+    )
+    async with a_source(clock, addresses) as source:
+        before = await source.read(SCRAPED, running_attempts("s-0"))
+        whose = "s-0/0"
+        clock.move(20)
+        after = await source.read(SCRAPED, running_attempts("s-0"))
+
+    assert not before.get("s-0")
+    assert points(after["s-0"]["loss"]) == [(4, 1)]
+
+
 async def test_a_trial_is_asked_as_often_as_its_steps_move(faulty: FaultyServer):
     clock, addresses = HandClock(), Addresses()
     addresses.add("s-0", int(faulty.url.rpartition(":")[2]))

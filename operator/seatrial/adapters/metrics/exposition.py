@@ -105,6 +105,7 @@ def _take_line(scrape: Scrape, line: bytes) -> bool:
     except (ValueError, IndexError, KeyError, TypeError, AttributeError):
         return False
     samples = [sample for family in families for sample in family.samples]
+    scrape.of = next((sample.labels["of"] for sample in samples if sample.labels.get("of")), scrape.of)
     # Other series of these words (seatrial_trial_gpu_utilisation) are for people, not for decisions.
     return bool(samples) and all(
         sample.name not in _NAMES

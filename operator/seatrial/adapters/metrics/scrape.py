@@ -178,6 +178,8 @@ class ScrapeSource:
         visit.note = found.note
         if found.scrape.empty:
             return found.note
+        if found.scrape.of not in {"", f"{target.trial}/{target.attempt}"}:
+            return f"it answered for {found.scrape.of}"
         self._stories.take(target.trial, target.attempt, found.scrape)
         return ""
 

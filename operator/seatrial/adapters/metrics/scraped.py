@@ -32,12 +32,14 @@ class Scrape:
         metrics: Newest value by metric.
         rungs: Value by metric and rung; those that an earlier scrape showed alike may be left out.
         heartbeat: Unix time of the trial's last report in seconds, None when it tells none.
+        of: Whose it says it is, ``trial/attempt``; empty when it does not.
     """
 
     step: int | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     rungs: dict[tuple[str, int], float] = field(default_factory=dict)
     heartbeat: float | None = None
+    of: str = ""
 
     @property
     def empty(self) -> bool:
