@@ -310,6 +310,98 @@ def test_nothing_of_an_attempt_outlives_it(container: Container) -> None:
     until(lambda: not Path(f"/proc/{pid}").exists())
 
 
+# Prints the process id of a child in a session of its own, as the workers of torchrun have.
+APART = """
+import os, subprocess, sys, time
+child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], start_new_session=True)
+print('apart', child.pid, flush=True)
+"""
+# Prints the process id of one that has neither session, group nor parent of its attempt, and keeps all descriptors.
+DAEMON = """
+import os, time
+reads, writes = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.write(writes, b'%d' % os.getpid())
+        time.sleep(600)
+    os._exit(0)
+print('apart', os.read(reads, 100).decode(), flush=True)
+"""
+
+
+def runs(pid: int) -> bool:
+    """Tell whether a process runs: one that has ended and waits to be asked how does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def number_after(container: Container, word: str) -> int:
+    line: str = until(lambda: next((line for line in container.lines if line.startswith(f"{word} ")), ""))
+    return int(line.split()[1])
+
+
+@pytest.mark.parametrize("way", ["warm", "cold"])
+@pytest.mark.parametrize("text", [APART, DAEMON], ids=["a session of its own", "a daemon"])
+def test_what_has_left_the_session_of_an_attempt_does_not_outlive_it_either(
+    container: Container, text: str, way: str
+) -> None:
+    container.program("train.py", text)
+    container.direct("a/0", "train.py", interpreter=1 if way == "warm" else 0)
+    container.start()
+
+    assert container.end_of("a/0")["code"] == 0
+    assert not runs(number_after(container, "apart"))
+
+
+def test_what_has_left_the_session_of_an_attempt_that_is_killed_goes_with_it(container: Container) -> None:
+    container.program("train.py", f"{APART}import signal\nsignal.signal(15, signal.SIG_IGN)\ntime.sleep(600)\n")
+    container.direct("a/0", "train.py")
+    container.start()
+    apart = number_after(container, "apart")
+    assert runs(apart)
+    container.put(json.dumps({"id": "a/0", "stop": True, "grace": 0.2}))
+
+    assert container.end_of("a/0")["code"] == 137
+    assert not runs(apart)
+
+
+def test_the_end_of_an_attempt_leaves_alone_what_is_kept_ready(container: Container) -> None:
+    packages = container.root / "site-packages"
+    packages.mkdir()
+    # A library whose import leaves a process in the background.
+    (packages / "serving.py").write_text(
+        "import os, time\nif os.fork() == 0:\n    if os.fork() == 0:\n        print('serves', os.getpid(), flush=True)\n"
+        "        time.sleep(60)\n    os._exit(0)\nos.wait()\n"
+    )
+    go = container.root / "go"
+    text = f"import serving, sys\nprint('runs', flush=True)\nwhile not os.path.exists({str(go)!r}):\n    time.sleep(0.01)\n"
+    container.program("train.py", DAEMON + text)
+    path = os.pathsep.join(filter(None, [str(packages), os.environ.get("PYTHONPATH")]))
+    container.direct("a/0", "train.py")
+    container.start(PYTHONPATH=path)
+    served = number_after(container, "serves")
+    until(lambda: "runs" in container.lines)
+    warm = next(pid for pid in children_of(container.process.pid if container.process else 0) if pid != served)
+    # The leader of the attempt, and that of the next one.
+    until(lambda: len(children_of(warm)) == 2)
+    ready = max(children_of(warm))
+    go.touch()
+    container.end_of("a/0")
+
+    assert [runs(pid) for pid in (warm, ready, served)] == [True, True, True]
+    container.direct("b/0", "train.py")
+    assert container.end_of("b/0")["code"] == 0
+    assert not any("started cold" in line for line in container.lines)
+    os.kill(served, signal.SIGKILL)
+
+
+def children_of(pid: int) -> list[int]:
+    return [*map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+
+
 def test_directives_that_cannot_be_understood_are_waited_out(container: Container) -> None:
     container.put("no json")
     container.start()
@@ -346,9 +438,8 @@ def test_the_death_of_the_warm_process_costs_a_cold_start_and_nothing_else(conta
     container.start()
     container.end_of("a/0")
     assert container.process is not None
-    kept = Path(f"/proc/{container.process.pid}/task/{container.process.pid}/children").read_text().split()
-    for pid in kept:
-        os.kill(int(pid), signal.SIGKILL)
+    for pid in children_of(container.process.pid):
+        os.kill(pid, signal.SIGKILL)
 
     container.direct("b/0", "train.py")
 
@@ -374,9 +465,7 @@ def test_an_attempt_whose_order_was_handed_over_by_a_process_that_died_is_not_be
     container.direct("a/0", "train.py")
     container.start()
     container.end_of("a/0")
-    assert container.process is not None
-    children = Path(f"/proc/{container.process.pid}/task/{container.process.pid}/children")
-    (warm,) = map(int, children.read_text().split())
+    warm = warm_of(container)
     # It has its forks ready, and dies when one of them has begun.
     container.direct("b/0", "train.py")
     until(lambda: container.lines.count("runs") == 2)
@@ -391,8 +480,7 @@ def test_an_attempt_whose_order_was_handed_over_by_a_process_that_died_is_not_be
 def warm_of(container: Container) -> int:
     """Return the process that is kept ready."""
     assert container.process is not None
-    children = Path(f"/proc/{container.process.pid}/task/{container.process.pid}/children")
-    (found,) = map(int, children.read_text().split())
+    (found,) = children_of(container.process.pid)
     return found
 
 

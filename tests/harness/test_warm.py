@@ -511,6 +511,40 @@ def test_an_end_is_told_although_the_program_left_others_behind(make: Callable[.
                 process.kill()
 
 
+def test_who_is_left_behind_keeps_nothing_open_and_nothing_from_being_learned(make: Callable[..., AWorker]) -> None:
+    worker = make(
+        script="""
+            import os, sys, time
+            print("known", "sqlite3" in sys.modules, flush=True)
+            def work():
+                import sqlite3
+            work()
+            if os.fork() == 0:
+                os.setsid()
+                time.sleep(1000)
+        """
+    )
+    worker.hear("ready")
+    kept = psutil.Process(worker.process.pid)
+    # The one that is made ahead has descriptors, too.
+    until(lambda: len(kept.children()) == 1)
+    before, outputs = kept.num_fds(), []
+    try:
+        for number in range(6):
+            attempt = worker.order(str(number))
+            worker.hear("started")
+            worker.hear("ended")
+            outputs.append((attempt / "output.log").read_text())
+        until(lambda: kept.num_fds() == before)
+    finally:
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.cwd() == str(worker.folder) and process.pid not in (os.getpid(), worker.process.pid):
+                    process.kill()
+
+    assert outputs == ["known False\n", *["known True\n"] * 5]
+
+
 def test_the_lock_of_an_attempt_is_its_own(make: Callable[..., AWorker]) -> None:
     worker = make(script="import os, time\nwhile not os.path.exists('go'): time.sleep(0.01)")
     first = worker.order("a")

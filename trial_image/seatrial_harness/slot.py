@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 
 from seatrial_harness.directive import Directive, read_directive
-from seatrial_harness.processes import adopt_orphans, catch_signals, is_alive, kill_session, listen
+from seatrial_harness.processes import adopt_orphans, catch_signals, is_alive, kill_attempt, kill_session, listen
 from seatrial_harness.relay import Relay, write_all
 from seatrial_harness.starting import PATIENCE_SECONDS, Run, Starter, shared, strip
 from seatrial_harness.telling import build_line, build_message, read_message, write_file
@@ -231,7 +231,8 @@ class Slot:
     def _conclude(self, run: Run, code: int) -> None:
         """Tell how an attempt ended, and leave nothing of it."""
         if run.leader > 0:
-            kill_session(run.leader)
+            warm = self.starter.warm
+            kill_attempt(run.leader, None if warm is None or warm.process.returncode is not None else warm.process.pid)
         output = run.relay.finish()
         run.forget_folder()
         message = read_message(self.message) if run.leader != 0 else ""

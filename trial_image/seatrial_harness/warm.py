@@ -147,7 +147,7 @@ class Worker:
             if self._woken.fileno() in ready:
                 with contextlib.suppress(BlockingIOError):
                     self._woken.recv(4096)
-                self._tell_ends()
+                ready += self._tell_ends()
             if not self._learn(ready):
                 return None
             if self._channel.fileno() in ready:
@@ -217,6 +217,7 @@ class Worker:
             OSError: If there is no room for it.
         """
         told, tells = os.pipe()
+        os.set_blocking(told, False)
         ours, theirs = socket.socketpair()
         try:
             leader = fork()
@@ -239,12 +240,15 @@ class Worker:
         self._spare = Spare(leader=leader, orders=ours, told=told)
         return None
 
-    def _tell_ends(self) -> None:
-        """Tell of leaders that have ended, though others may still hold their pipes."""
+    def _tell_ends(self) -> list[int]:
+        """Tell of leaders that have ended, and return their pipes, which others may still hold."""
+        found: list[int] = []
         with contextlib.suppress(ChildProcessError):
             while (pid := os.waitpid(-1, os.WNOHANG)[0]) != 0:
-                for told in [told for told, leader in self._leaders.items() if leader == pid]:
-                    self._tell_end(told)
+                found += [told for told, leader in self._leaders.items() if leader == pid]
+        for told in found:
+            self._tell_end(told)
+        return found
 
     def _tell_end(self, told: int) -> None:
         leader = self._leaders.pop(told, None)
@@ -254,10 +258,9 @@ class Worker:
     def _learn(self, ready: Sequence[int]) -> bool:
         """Import what attempts that have ended had imported; return whether this process can still be forked."""
         fit = True
-        for descriptor in [descriptor for descriptor in ready if descriptor in self._told]:
-            content = os.read(descriptor, 1 << 16)
-            self._told[descriptor] += content
-            if not content:
+        for descriptor in [descriptor for descriptor in self._told if descriptor in ready]:
+            # A leader waits for its child, which tells all before its end: what holds the pipe still is what the program left behind.
+            if self._read(descriptor) or descriptor not in self._leaders:
                 self._tell_end(descriptor)
                 os.close(descriptor)
                 names = self._told.pop(descriptor).decode().split()
@@ -267,6 +270,14 @@ class Worker:
                     self._spare = None
                 fit = fit and (not new or _load(self._channel, new))
         return fit
+
+    def _read(self, descriptor: int) -> bool:
+        """Take what an attempt has told; return whether nobody can tell more."""
+        with contextlib.suppress(BlockingIOError):
+            while content := os.read(descriptor, 1 << 16):
+                self._told[descriptor] += content
+            return True
+        return False
 
 
 def _unfit() -> str:
