@@ -647,6 +647,26 @@ def test_the_directive_of_an_attempt_that_has_ended_does_not_begin_it_again(cont
     assert container.lines.count("runs") == 1
 
 
+@pytest.mark.parametrize("stop", [True, False])
+def test_what_is_told_late_of_an_attempt_changes_nothing_for_those_after_it(container: Container, stop: bool) -> None:
+    container.program("train.py", "import os\nprint('runs', os.environ['HP_x'])\n")
+    for name in "abc":
+        container.direct(f"{name}/0", "train.py", environment=[["HP_x", name]], stop=name == "b")
+        if name == "a":
+            container.start("--repeat", "0.1")
+        container.end_of(f"{name}/0")
+    for late in ("a/0", "b/0"):
+        container.direct(late, "train.py", environment=[["HP_x", "late"]], stop=stop)
+        told = len(container.ends())
+        until(lambda told=told: len(container.ends()) > told + 3)
+
+        assert {end["id"] for end in container.ends()[told:]} == {"c/0"}
+        assert container.left() == ("c/0", "0", "-", "")
+    container.direct("d/0", "train.py", environment=[["HP_x", "d"]])
+    container.end_of("d/0")
+    assert [line for line in container.lines if line.startswith("runs")] == ["runs a", "runs c", "runs d"]
+
+
 def test_a_directive_that_is_there_is_followed_however_short_the_patience(container: Container) -> None:
     container.direct("a/0", "-c", "print('runs')")
     container.start("--idle", "0")

@@ -76,7 +76,7 @@ class Slot:
     _base: dict[str, str] = field(default_factory=dict, init=False)
     starter: Starter = field(kw_only=True)
     _listener: socket.socket | None = field(default=None, init=False)
-    _last_id: str = field(default="", init=False)
+    _over: set[str] = field(default_factory=set, init=False)
     _last_line: bytes = field(default=b"", init=False)
     _last_code: int = field(default=0, init=False)
     _idle_since: float = field(default=0.0, init=False)
@@ -137,7 +137,7 @@ class Slot:
         now = time.monotonic()
         # Looked at before the clock: what came in the last moment is not left undone.
         found = None if self._terminated else read_directive(self.directive)
-        if found is None or found.id == self._last_id:
+        if found is None or found.id in self._over:
             if self._terminated or now - self._idle_since >= self.idle_seconds:
                 return None, self._leave(self._last_code)
             if self._last_line and now - self._told_at >= self.repeat_seconds:
@@ -157,7 +157,7 @@ class Slot:
 
     def _prepare(self, found: Directive) -> Run:
         if self.starter.first is None:
-            self._base = strip(os.environ, found, called_off=bool(self._last_id))
+            self._base = strip(os.environ, found, called_off=bool(self._over))
         # Process ids come again: those that have ended are none of this attempt's.
         self._ended.clear()
         environment = found.build_environment(self._base)
@@ -248,7 +248,9 @@ class Slot:
             "why": run.why,
         }
         write_file(self.message, build_message(run.directive.id, code, finished, run.why, message))
-        self._last_id, self._last_code = run.directive.id, code
+        # For good: what is told of an attempt may come after the next one has ended.
+        self._over.add(run.directive.id)
+        self._last_code = code
         self._last_line = build_line("ended", told)
         self._tell(self._last_line)
         self._idle_since = time.monotonic()
