@@ -421,15 +421,35 @@ def test_a_program_that_cannot_be_started_says_why(container: Container) -> None
     assert "cannot be started" in container.ends()[0]["message"]
 
 
-def test_a_variable_of_the_template_that_differs_makes_a_cold_start(container: Container) -> None:
-    container.direct("a/0", "-c", "pass", environment=[["THREADS", "1"]])
+def test_a_variable_that_is_read_when_libraries_are_loaded_and_differs_makes_a_cold_start(container: Container) -> None:
+    container.program("train.py", "import os\nprint('has', os.environ.get('OMP_NUM_THREADS'))\n")
+    container.direct("a/0", "train.py", environment=[["HP_threads", "1"], ["OMP_NUM_THREADS", "$(HP_threads)"]])
     container.start()
     container.end_of("a/0")
-    container.direct("b/0", "-c", "import os; print(os.environ['THREADS'])", environment=[["THREADS", "2"]])
+    container.direct("b/0", "train.py", environment=[["HP_threads", "2"], ["OMP_NUM_THREADS", "$(HP_threads)"]])
     container.end_of("b/0")
+    container.direct("c/0", "train.py")
+    container.end_of("c/0")
 
-    assert "2" in container.lines
-    assert any("started cold: a variable of its template" in line for line in container.lines)
+    assert [line for line in container.lines if line.startswith("has")] == ["has 1", "has 2", "has None"]
+    cold = "seatrial: started cold: OMP_NUM_THREADS, which is read when libraries are loaded, is not that of the first trial"
+    assert container.lines.count(cold) == 2
+
+
+def test_other_variables_may_differ_from_attempt_to_attempt(container: Container) -> None:
+    names = ["LR", "WANDB_NAME", "CUDA_VISIBLE_DEVICES", "ONLY_a", "ONLY_b"]
+    container.program("train.py", f"import os\nprint('has', *[os.environ.get(name) for name in {names}])\n")
+    for name, rate in (("a", "0.1"), ("b", "0.2")):
+        environment = [["SEATRIAL_TRIAL", f"digits-{name}"], ["HP_lr", rate], ["LR", "$(HP_lr)"]]
+        environment += [["WANDB_NAME", "$(SEATRIAL_TRIAL)"], ["CUDA_VISIBLE_DEVICES", name], [f"ONLY_{name}", "x"]]
+        container.direct(f"{name}/0", "train.py", environment=environment)
+        if name == "a":
+            container.start()
+        container.end_of(f"{name}/0")
+
+    told = [line for line in container.lines if line.startswith("has")]
+    assert told == ["has 0.1 digits-a a x None", "has 0.2 digits-b b None x"]
+    assert not any("started cold" in line for line in container.lines)
 
 
 def test_the_death_of_the_warm_process_costs_a_cold_start_and_nothing_else(container: Container) -> None:

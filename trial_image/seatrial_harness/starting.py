@@ -19,6 +19,10 @@ PATIENCE_SECONDS = 120.0
 """Above this the warm process is taken for stuck."""
 
 _OURS = ("SEATRIAL_", wire.PARAMETER_PREFIX)
+# As the runner of a laptop has them; a test holds both equal. Read when a GPU is first used, which no import does.
+_LATE = frozenset({"CUDA_VISIBLE_DEVICES"})
+# Read when a library is loaded, which has happened before the attempt is known.
+_EARLY = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "BLIS_", "NUMEXPR_", "VECLIB_", "TORCH", "PYTORCH", "CUDA", "CUBLAS", "NCCL", "NVIDIA", "HIP", "ROC", "XLA", "JAX", "TF_", "KERAS", "LD_", "DYLD_", "MALLOC", "PYTHON")  # fmt: skip
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,7 +62,7 @@ class Starter:
 
     Attributes:
         warm: The process, once it was needed.
-        first: What of the environment of the first attempt all others must share to be forks of it.
+        first: The environment of the first attempt, without what was its own: forks have what is read of it when libraries are loaded.
     """
 
     def __init__(self, patience_seconds: float = PATIENCE_SECONDS) -> None:
@@ -74,8 +78,8 @@ class Starter:
         why = self._cold_why
         if not why and (words == 0 or not run.command[words:]):
             why = "its command runs no Python program"
-        if not why and shared(run.environment) != self.first:
-            why = "a variable of its template differs from that of the first trial"
+        if not why:
+            why = _difference(self.first or {}, run.environment)
         if run.folder is not None:
             why = self._await(run, now)
         elif not why:
@@ -161,6 +165,14 @@ class Starter:
 def shared(environment: Mapping[str, str]) -> dict[str, str]:
     """Return what of an attempt's environment is not its own."""
     return {name: value for name, value in environment.items() if not name.startswith(_OURS)}
+
+
+def _difference(first: Mapping[str, str], environment: Mapping[str, str]) -> str:
+    """Return what would be loaded otherwise for an attempt than it was for the first one, empty when nothing."""
+    for name in sorted(first.keys() | environment.keys()):
+        if name.startswith(_EARLY) and name not in _LATE and first.get(name) != environment.get(name):
+            return f"{name}, which is read when libraries are loaded, is not that of the first trial"
+    return ""
 
 
 def strip(environment: Mapping[str, str], first: Directive, *, called_off: bool) -> dict[str, str]:
