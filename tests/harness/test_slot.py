@@ -687,6 +687,29 @@ def test_what_is_told_late_of_an_attempt_changes_nothing_for_those_after_it(cont
     assert [line for line in container.lines if line.startswith("runs")] == ["runs a", "runs c", "runs d"]
 
 
+@pytest.mark.parametrize("text", [None, "no json"], ids=["none", "not understood"])
+def test_a_container_that_was_never_told_what_to_run_has_failed_and_says_so(
+    container: Container, text: str | None
+) -> None:
+    if text is not None:
+        container.put(text)
+    container.start("--idle", "0.3")
+
+    assert container.wait() == 1
+    file = container.folder / "directive"
+    assert container.lines == [f"seatrial: nothing was run: {file} has told nothing that can be understood for 0.3 s"]
+    assert container.message.read_bytes() == b""
+
+
+def test_a_container_that_is_told_to_end_before_anything_ran_has_not_ended_well(container: Container) -> None:
+    container.start()
+    until(container.busy)
+    container.signal(signal.SIGTERM)
+
+    assert container.wait() == 143
+    assert container.lines == ["seatrial: nothing was run: the container was told to end"]
+
+
 def test_a_directive_that_is_there_is_followed_however_short_the_patience(container: Container) -> None:
     container.direct("a/0", "-c", "print('runs')")
     container.start("--idle", "0")

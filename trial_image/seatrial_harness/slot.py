@@ -28,6 +28,7 @@ __all__ = ["Slot", "main"]
 
 _TICK_SECONDS = 0.05
 _NOT_STARTED = 127
+_NOTHING_TOLD = 1
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -139,7 +140,7 @@ class Slot:
         found = None if self._terminated else read_directive(self.directive)
         if found is None or found.id in self._over:
             if self._terminated or now - self._idle_since >= self.idle_seconds:
-                return None, self._leave(self._last_code)
+                return None, self._leave(self._last_code if self._over else self._complain())
             if self._last_line and now - self._told_at >= self.repeat_seconds:
                 self._tell(self._last_line)
             return None, None
@@ -255,6 +256,15 @@ class Slot:
         self._tell(self._last_line)
         self._idle_since = time.monotonic()
         self._listen(False)
+
+    def _complain(self) -> int:
+        """Say that nothing was ever told to run; return the exit code for it, which must not be that of a trial that ended well."""
+        if self._terminated:
+            self._print(b"seatrial: nothing was run: the container was told to end\n")
+            return 128 + signal.SIGTERM
+        text = f"seatrial: nothing was run: {self.directive} has told nothing that can be understood for {self.idle_seconds:g} s\n"
+        self._print(text.encode(errors="replace"))
+        return _NOTHING_TOLD
 
     def _leave(self, code: int) -> int:
         if self.starter.warm is not None:
