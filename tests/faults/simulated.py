@@ -23,7 +23,7 @@ from seatrial.adapters.kubernetes.fake.server import FakeServer
 from seatrial.adapters.kubernetes.faults import ApiError
 from seatrial.adapters.kubernetes.port import PODS, STUDIES, TRIALS
 from seatrial.adapters.kubernetes.records import build_study_record, build_trial_record
-from seatrial.adapters.kubernetes.runner import Retention
+from seatrial.adapters.kubernetes.removal import Retention
 from seatrial.adapters.local.simulated import Script
 from seatrial.api.algorithm import AlgorithmName
 from seatrial.api.trial import Trial

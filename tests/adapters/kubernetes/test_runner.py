@@ -13,7 +13,7 @@ from seatrial.adapters.kubernetes.fake.client import Faults, Moment
 from seatrial.adapters.kubernetes.faults import Forbidden, Invalid
 from seatrial.adapters.kubernetes.port import PODS, TRIALS, KubeObject, PatchKind, Resource
 from seatrial.adapters.kubernetes.rehearsal import build_rehearsal_trial
-from seatrial.adapters.kubernetes.runner import Retention
+from seatrial.adapters.kubernetes.removal import Retention
 from seatrial.adapters.kubernetes.sweeping import SWEEP_PODS, SWEEP_SECONDS
 from seatrial.adapters.local.simulated import Script
 from seatrial.api.study import StudyStatus

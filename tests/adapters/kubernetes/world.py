@@ -15,7 +15,8 @@ from seatrial.adapters.kubernetes.informer import Informer
 from seatrial.adapters.kubernetes.pods import build_pod_record
 from seatrial.adapters.kubernetes.port import PODS, STUDIES, TRIALS, PatchKind
 from seatrial.adapters.kubernetes.records import build_study_record, build_trial_record
-from seatrial.adapters.kubernetes.runner import KubernetesRunner, Retention
+from seatrial.adapters.kubernetes.removal import Retention
+from seatrial.adapters.kubernetes.runner import KubernetesRunner
 from seatrial.adapters.kubernetes.store import KubernetesStore
 from seatrial.adapters.local.memory import SimulatedClock
 from seatrial.adapters.local.simulated import Script

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from seatrial.adapters.kubernetes.runner import Retention
+from seatrial.adapters.kubernetes.removal import Retention
 from seatrial.entry.cluster.logs import LogFormat
 from seatrial.entry.cluster.settings import PREFIX, read_settings
 from seatrial.errors import UsageError

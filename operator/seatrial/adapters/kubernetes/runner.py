@@ -8,16 +8,16 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 from seatrial.adapters.kubernetes import names
-from seatrial.adapters.kubernetes.faults import AlreadyExists, ApiError, Conflict, Forbidden, Invalid, NotFound
+from seatrial.adapters.kubernetes.faults import AlreadyExists, ApiError, Forbidden, Invalid, NotFound
 from seatrial.adapters.kubernetes.handing import HandOver
 from seatrial.adapters.kubernetes.informer import Informer
 from seatrial.adapters.kubernetes.manifests import build_pod
-from seatrial.adapters.kubernetes.pods import PodRecord, build_release
-from seatrial.adapters.kubernetes.port import PODS, TRIALS, KubeClient, PatchKind
+from seatrial.adapters.kubernetes.pods import PodRecord
+from seatrial.adapters.kubernetes.port import PODS, TRIALS, KubeClient
 from seatrial.adapters.kubernetes.records import build_trial_record
+from seatrial.adapters.kubernetes.removal import PodRemover, Retention
 from seatrial.adapters.kubernetes.slot_pods import why_cold
 from seatrial.adapters.kubernetes.slots import Slots, find_doubles
 from seatrial.adapters.kubernetes.sweeping import Sweeper
@@ -30,19 +30,11 @@ from seatrial.decide.rules import rungs
 from seatrial.errors import TransientError
 from seatrial.ports import Clock, StudyKey
 
-__all__ = ["KubernetesRunner", "Refusal", "Retention"]
+__all__ = ["KubernetesRunner", "Refusal"]
 
 _ENDED = frozenset({Phase.EXITED, Phase.LOST})
 _LACKS_ROOM = frozenset({"Insufficient", "Unschedulable", "SchedulingGated"})
 _SOON_SECONDS = 1.0
-
-
-class Retention(StrEnum):
-    """Which Pods stay, without holding anything, after their result is stored, so that their logs can be read."""
-
-    NONE = "None"
-    FAILED = "Failed"
-    ALL = "All"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,11 +82,12 @@ class KubernetesRunner:
         find_rungs: Callable[[StudySpec], Sequence[int]] = rungs,
     ) -> None:
         self._client, self._pods, self._clock = client, pods, clock
-        self._retention, self._find_rungs = retention, find_rungs
+        self._find_rungs = find_rungs
         self._refused: dict[StudyKey, dict[str, _Refused]] = {}
         self._needed: dict[StudyKey, str] = {}
         # Attempts that had no room, and are to be given a Pod that is free.
         self._heirs: dict[StudyKey, set[tuple[str, int]]] = {}
+        self._remover = PodRemover(client, pods, retention)
         self._sweeper = Sweeper(client, clock=clock)
         self._slots = Slots(client, clock=clock)
         self._hand_over = HandOver(client, pods, self._slots, clock=clock)
@@ -150,7 +143,7 @@ class KubernetesRunner:
                 words = f"attempt {earlier} of {name} has not ended; attempt {number} starts when it has"
                 raise TransientError(words, retry_after_seconds=_SOON_SECONDS)
             if not self._slots.idle(pod):
-                await self._let_go(pod)
+                await self._remover.let_go(pod)
         known = self._refused.get(_key(study), {}).get(name)
         if known is not None and known.shown.number >= number:
             return
@@ -168,7 +161,7 @@ class KubernetesRunner:
         pod = self._find(study, trial, number)
         if pod is None or pod.released:
             return
-        newest = await self._refresh(namespace, pod.name)
+        newest = await self._remover.refresh(namespace, pod.name)
         if newest is None:
             self._pods.note_gone(namespace, pod.name, pod.uid)
         if newest is None or newest.uid != pod.uid or self._stand(newest, now) != self._stand(pod, now):
@@ -191,7 +184,7 @@ class KubernetesRunner:
         if self._slots.obeys(pod) and not self._is_crowded(study):
             await self._hand_over.stop(pod)
         else:
-            await self._delete(pod)
+            await self._remover.delete(pod)
 
     async def release(self, study: Study, trial: Trial, number: int) -> None:
         """Let go of the Pod of an attempt that ended and whose result is stored.
@@ -215,7 +208,7 @@ class KubernetesRunner:
         if self._slots.idle(pod):
             self._slots.set_free(pod)
         else:
-            await self._let_go(pod)
+            await self._remover.let_go(pod)
 
     def due_seconds(self, study: Study) -> float | None:
         """Return seconds until the study should be observed again: Pods of it are to be deleted, or have more to tell; None when there are none."""
@@ -272,7 +265,7 @@ class KubernetesRunner:
             if uid is None or refused.study.metadata.uid != uid:
                 self._forget(key, name)
         gone = [pod for pod in self._pods.of(key).values() if pod.held and pod.study_uid != uid]
-        await asyncio.gather(*(self._let_go(pod, keep=False) for pod in gone))
+        await asyncio.gather(*(self._remover.let_go(pod, keep=False) for pod in gone))
         return len(gone)
 
     def forget_study(self, key: StudyKey) -> None:
@@ -291,19 +284,19 @@ class KubernetesRunner:
             await self._hand_over.nudge(pod)
         for pod in find_doubles(pods):
             if not pod.deleting:
-                await self._delete(pod)
+                await self._remover.delete(pod)
         crowded = self._is_crowded(study)
         waiting = [pod for pod in pods if pod.slot is not None and pod.held and not pod.deleting and _lacks_room(pod)]
         waiting.sort(key=lambda pod: pod.created or self._clock.now())
         for pod in self._slots.overdue(pods, rests=rests or crowded):
             heir = next((other for other in waiting if not rests and _alike(pod, other)), None)
             if heir is None or not self._slots.idle(pod):
-                await self._dismiss(pod)
+                await self._remover.dismiss(pod)
             else:
                 # The attempt that has waited longest gets it, by its next start: then no new one takes it.
                 waiting.remove(heir)
                 self._heirs.setdefault(_key(study), set()).add((heir.attempt.trial, heir.attempt.number))
-                await self._dismiss(heir)
+                await self._remover.dismiss(heir)
 
     # ---- inside ------------------------------------------------------------------------------------------------------
 
@@ -398,31 +391,20 @@ class KubernetesRunner:
 
     async def _adopt(self, key: StudyKey, trial: Trial, name: str) -> None:
         """Take over a Pod that exists already: an earlier life of this process has created it."""
-        pod = await self._refresh(key.namespace, name)
+        pod = await self._remover.refresh(key.namespace, name)
         if pod is not None and pod.trial_uid == trial.metadata.uid:
             if not pod.released:
                 self._forget(key, trial.metadata.name)
                 return
             # Somebody took its finalizer and with it its result: it has to run again, under the same name.
-            await self._delete(pod)
+            await self._remover.delete(pod)
             words = f"Pod {name} is over and its result is gone; it is started again when it is deleted"
             raise TransientError(words, retry_after_seconds=_SOON_SECONDS)
         if pod is not None and pod.held and pod.deleting and self._slots.read(pod, self._clock.now()).phase in _ENDED:
             # It belonged to an earlier trial of this name, and only we hold it.
-            await self._let_go(pod)
+            await self._remover.let_go(pod)
         words = f"the name of Pod {name} is taken by a Pod that is not of this trial; it starts when that is gone"
         raise TransientError(words, retry_after_seconds=_SOON_SECONDS)
-
-    async def _refresh(self, namespace: str, name: str) -> PodRecord | None:
-        """Read a Pod from the server into the cache; None when it is gone or none of Seatrial's."""
-        try:
-            found = await self._client.get(PODS, namespace, name)
-        except NotFound:
-            return None
-        except ApiError as error:
-            raise TransientError(f"Pod {name} cannot be read: {error}") from error
-        # The cache is one of Pods with this label.
-        return self._pods.note(found) if names.LABEL_TRIAL in (found["metadata"].get("labels") or {}) else None
 
     def _stand(self, pod: PodRecord, now: datetime) -> tuple[str, Phase, str, datetime | None]:
         """Return what an attempt may be given up for: that it runs or is lost, or why and since when it waits."""
@@ -464,68 +446,6 @@ class KubernetesRunner:
             within.pop(name, None)
             if not within:
                 del self._refused[key]
-
-    async def _let_go(self, pod: PodRecord, *, keep: bool = True) -> None:
-        """Take the finalizer away, and delete the Pod or mark it as one to be swept, unless it is to stay.
-
-        A Pod that is deleted at once is so before it is free: one that is free and unmarked when this process dies would be nobody's.
-        """
-        good = pod.attempt.phase is Phase.EXITED and pod.attempt.exit_code == 0
-        wanted = self._retention is Retention.ALL or (self._retention is Retention.FAILED and not good)
-        # A Pod whose other containers still run would hold its node's resources, and one whose study is gone a namespace.
-        waits = keep and pod.ended
-        if not waits and not pod.deleting:
-            await self._delete(pod)
-        await self._take_finalizer(pod, sweep=waits and not wanted and not pod.deleting)
-
-    async def _dismiss(self, pod: PodRecord) -> None:
-        """Delete a Pod of which nothing is wanted, unless it has been given another attempt.
-
-        It is marked first, by a write that fails if it has: who dies before the deletion leaves it to be swept.
-        """
-        await self._take_finalizer(pod, sweep=not pod.deleting)
-        left = self._pods.get(pod.study.namespace, pod.name)
-        if left is not None and left.uid == pod.uid and not left.deleting:
-            await self._delete(left)
-
-    async def _take_finalizer(self, pod: PodRecord, *, sweep: bool) -> None:
-        if pod.finalizer is None:
-            return
-        of = (pod.attempt.trial, pod.attempt.number) if pod.slot is not None else None
-        namespace, operations = pod.study.namespace, build_release(pod.uid, pod.finalizer, sweep=sweep, of=of)
-        try:
-            freed = await self._client.patch(PODS, namespace, pod.name, operations, kind=PatchKind.JSON)
-        except NotFound:
-            self._pods.note_gone(namespace, pod.name, pod.uid)
-            return
-        except Conflict as error:
-            await self._refresh(namespace, pod.name)
-            words = f"Pod {pod.name} was changed by somebody else; look again"
-            raise TransientError(words, retry_after_seconds=_SOON_SECONDS) from error
-        except ApiError as error:
-            raise TransientError(f"Pod {pod.name} cannot be released: {error}") from error
-        metadata = freed["metadata"]
-        waits = metadata.get("deletionGracePeriodSeconds") or metadata.get("finalizers")
-        if metadata.get("deletionTimestamp") and not waits:
-            # Nothing else held it: this is how it was last.
-            self._pods.note_gone(namespace, pod.name, pod.uid)
-        else:
-            self._pods.note(freed)
-
-    async def _delete(self, pod: PodRecord) -> None:
-        namespace = pod.study.namespace
-        try:
-            left = await self._client.delete(PODS, namespace, pod.name, uid=pod.uid)
-        except (NotFound, Conflict):
-            # It is gone; another one of its name is none of ours.
-            self._pods.note_gone(namespace, pod.name, pod.uid)
-            return
-        except ApiError as error:
-            raise TransientError(f"Pod {pod.name} cannot be deleted: {error}") from error
-        if left is None:
-            self._pods.note_gone(namespace, pod.name, pod.uid)
-        else:
-            self._pods.note(left)
 
 
 def _key(study: Study) -> StudyKey:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from seatrial.adapters.kubernetes.runner import Retention
+from seatrial.adapters.kubernetes.removal import Retention
 from seatrial.entry.cluster.logs import LogFormat
 from seatrial.errors import UsageError
 
