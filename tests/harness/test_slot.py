@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import select
+import resource
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ from seatrial_harness import starting
 from seatrial_harness.directive import read_directive
 from seatrial_harness.kindling import WarmProcess
 from seatrial_harness.relay import Relay
+from seatrial_harness.waiting import wait_to_read
 
 pytestmark = pytest.mark.slow
 
@@ -645,7 +647,7 @@ def test_an_attempt_starts_cold_where_no_file_can_be_made(
     starter.begin(run, run.since)
     assert starter.warm is not None
     while run.leader == 0:
-        select.select([starter.warm.channel], [], [])
+        wait_to_read([starter.warm.channel.fileno()])
         starter.warm.listen()
         starter.begin(run, run.since)
     os.waitpid(run.leader, 0)
@@ -665,6 +667,50 @@ def test_the_directive_of_an_attempt_that_has_ended_does_not_begin_it_again(cont
 
     assert container.wait() == 0
     assert container.lines.count("runs") == 1
+
+
+# More than select.select() takes.
+MANY = 1100
+
+
+@pytest.fixture
+def room_for_many() -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(before[0], 4 * MANY), before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_output_passes_by_descriptors_of_any_number(room_for_many: None, tmp_path: Path) -> None:
+    with contextlib.ExitStack() as opened, (tmp_path / "log").open("wb") as log:
+        for _ in range(MANY):
+            opened.enter_context(Path(os.devnull).open())
+        relay = Relay(log.fileno())
+        assert relay.source > MANY
+        assert wait_to_read([relay.source], 0) == set()
+        os.write(relay.sink, b"last words")
+        assert wait_to_read([relay.source], 5) == {relay.source}
+        assert relay.finish() == "last words"
+
+    assert (tmp_path / "log").read_text() == "last words\n"
+
+
+def test_attempts_are_forks_of_a_process_with_more_open_files_than_usual(
+    container: Container, room_for_many: None
+) -> None:
+    packages = container.root / "site-packages"
+    packages.mkdir()
+    (packages / "hungry.py").write_text(f"import os\nkept = [open(os.devnull) for _ in range({MANY})]\n")
+    container.program("train.py", "import hungry\nprint('runs')\n")
+    path = os.pathsep.join(filter(None, [str(packages), os.environ.get("PYTHONPATH")]))
+    for name in ("a/0", "b/0"):
+        container.direct(name, "train.py")
+        if name == "a/0":
+            container.start(PYTHONPATH=path)
+        assert container.end_of(name)["code"] == 0
+
+    assert container.lines.count("runs") == 2
+    assert not any("started cold" in line for line in container.lines)
 
 
 @pytest.mark.parametrize("stop", [True, False])

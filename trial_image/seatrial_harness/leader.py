@@ -7,7 +7,6 @@ and notes the exit code, so that the attempt outlives whoever forked it. What is
 import contextlib
 import json
 import os
-import select
 import signal
 import socket
 import sys
@@ -16,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
+
+from seatrial_harness.waiting import wait_to_read
 
 __all__ = ["DESCRIPTORS", "Order", "cannot_start", "close", "fork", "lead", "outlive"]
 
@@ -84,7 +85,7 @@ def lead(orders: socket.socket, tells: int) -> Order:
     if child != 0:
         theirs.close()
         # A child that is gone before there is an order makes room for two others.
-        if ours in select.select([orders, ours], [], [])[0]:
+        if ours.fileno() in wait_to_read([orders.fileno(), ours.fileno()]):
             os._exit(_NOT_STARTED)
         _pass_on(_await_order(orders), ours, child, tells)
     for end in (orders, ours):

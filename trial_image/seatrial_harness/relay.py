@@ -2,8 +2,9 @@
 
 import contextlib
 import os
-import select
 import time
+
+from seatrial_harness.waiting import wait_to_read, wait_to_write
 
 __all__ = ["Relay", "write_all"]
 
@@ -57,7 +58,7 @@ class Relay:
         """Copy what is left, let go of the pipe, and return the last lines."""
         self.close_sink()
         end = time.monotonic() + _DRAIN_SECONDS
-        while self.source >= 0 and time.monotonic() < end and select.select([self.source], [], [], 0)[0]:
+        while self.source >= 0 and time.monotonic() < end and wait_to_read([self.source], 0):
             self.copy()
         if self.source >= 0:
             os.close(self.source)
@@ -76,4 +77,4 @@ def write_all(descriptor: int, content: bytes) -> None:
                 left = left[os.write(descriptor, left) :]
             except BlockingIOError:
                 # Whoever else has this file may have made it one that does not wait.
-                select.select([], [descriptor], [])
+                wait_to_write(descriptor)

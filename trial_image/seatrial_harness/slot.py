@@ -8,7 +8,6 @@ and how it ended by a line of the log and, should the container end, by its mess
 import argparse
 import contextlib
 import os
-import select
 import signal
 import socket
 import sys
@@ -23,6 +22,7 @@ from seatrial_harness.processes import adopt_orphans, catch_signals, is_alive, k
 from seatrial_harness.relay import Relay, write_all
 from seatrial_harness.starting import PATIENCE_SECONDS, Run, Starter, shared, strip
 from seatrial_harness.telling import build_line, build_message, read_message, write_file
+from seatrial_harness.waiting import wait_to_read
 
 __all__ = ["Slot", "main"]
 
@@ -111,22 +111,22 @@ class Slot:
     # ---- waiting -----------------------------------------------------------------------------------------------------
 
     def _wait(self, woken: socket.socket, run: Run | None) -> None:
-        sources: list[socket.socket | int] = [woken]
+        sources = [woken.fileno()]
         if self._listener is not None:
-            sources.append(self._listener)
+            sources.append(self._listener.fileno())
         warm = self.starter.warm
         if warm is not None:
-            sources += [*([] if warm.broken else [warm.channel]), *([] if warm.talk.source < 0 else [warm.talk.source])]
-        if run is not None and run.relay.source >= 0:
+            sources += [-1 if warm.broken else warm.channel.fileno(), warm.talk.source]
+        if run is not None:
             sources.append(run.relay.source)
-        ready, _, _ = select.select(sources, [], [], _TICK_SECONDS)
-        if woken in ready:
+        ready = wait_to_read([source for source in sources if source >= 0], _TICK_SECONDS)
+        if woken.fileno() in ready:
             with contextlib.suppress(BlockingIOError):
                 woken.recv(4096)
-        if self._listener in ready and self._listener is not None:
+        if self._listener is not None and self._listener.fileno() in ready:
             with contextlib.suppress(OSError):
                 self._listener.accept()[0].close()
-        if warm is not None and warm.channel in ready:
+        if warm is not None and warm.channel.fileno() in ready:
             warm.listen()
         if warm is not None and warm.talk.source in ready:
             warm.talk.copy()

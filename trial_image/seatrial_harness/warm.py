@@ -15,18 +15,18 @@ import contextlib
 import gc
 import json
 import os
-import select
 import signal
 import socket
 import sys
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from seatrial_harness.imports import Wanted, find_imports, list_imported, load_modules
 from seatrial_harness.leader import DESCRIPTORS, Order, cannot_start, close, fork, lead, outlive
 from seatrial_harness.program import end_process, run_program, start_folder
+from seatrial_harness.waiting import wait_to_read
 
 __all__ = ["Child", "Worker", "main"]
 
@@ -143,11 +143,11 @@ class Worker:
         while True:
             # Whoever was just started should have the processor first.
             patience = None if self._spare else self._pause_seconds
-            ready, _, _ = select.select([self._channel.fileno(), self._woken.fileno(), *self._told], [], [], patience)
+            ready = wait_to_read([self._channel.fileno(), self._woken.fileno(), *self._told], patience)
             if self._woken.fileno() in ready:
                 with contextlib.suppress(BlockingIOError):
                     self._woken.recv(4096)
-                ready += self._tell_ends()
+                ready |= self._tell_ends()
             if not self._learn(ready):
                 return None
             if self._channel.fileno() in ready:
@@ -240,12 +240,12 @@ class Worker:
         self._spare = Spare(leader=leader, orders=ours, told=told)
         return None
 
-    def _tell_ends(self) -> list[int]:
+    def _tell_ends(self) -> set[int]:
         """Tell of leaders that have ended, and return their pipes, which others may still hold."""
-        found: list[int] = []
+        found: set[int] = set()
         with contextlib.suppress(ChildProcessError):
             while (pid := os.waitpid(-1, os.WNOHANG)[0]) != 0:
-                found += [told for told, leader in self._leaders.items() if leader == pid]
+                found |= {told for told, leader in self._leaders.items() if leader == pid}
         for told in found:
             self._tell_end(told)
         return found
@@ -255,7 +255,7 @@ class Worker:
         if leader is not None:
             _say(self._channel, {"ended": leader})
 
-    def _learn(self, ready: Sequence[int]) -> bool:
+    def _learn(self, ready: Collection[int]) -> bool:
         """Import what attempts that have ended had imported; return whether this process can still be forked."""
         fit = True
         for descriptor in [descriptor for descriptor in self._told if descriptor in ready]:
