@@ -251,6 +251,7 @@ async def test_a_trial_that_is_stopped_leaves_its_pod_to_the_next_one(lab: Lab):
     await lab.observe()
     await lab.runner.stop(lab.study, lab.trial(0), 0)
     await lab.runner.stop(lab.study, lab.trial(0), 0)
+    lab.cluster.clock.advance(1)
 
     seen = (await lab.observe())["s-0"]
     await lab.conclude(0)
@@ -575,6 +576,25 @@ async def test_a_node_that_missed_what_its_container_was_told_is_nudged(lab: Lab
         lab.cluster.clock.advance(2)
         await lab.observe()
     assert not [line for line in lab.cluster.server.log[writes:] if line.startswith("patch pods")]
+
+
+async def test_an_attempt_that_runs_long_is_looked_at_less_often(lab: Lab):
+    lab = Lab(duration_seconds=10_000.0)
+    reads: list[str] = []
+    logs = lab.cluster.kubelet.read_log
+    lab.memory.client._logs = lambda namespace, name: reads.append(name) or logs(namespace, name)
+    await lab.start(0)
+    seen = []
+    for seconds in (10, 100, 1000):
+        lab.cluster.clock.advance(seconds)
+        await lab.observe()
+        seen.append(lab.runner.due_seconds(lab.study))
+
+    assert seen == [pytest.approx(0.5), pytest.approx(2.2), pytest.approx(10.0)]
+    before = len(reads)
+    lab.cluster.clock.advance(9)
+    await lab.observe()
+    assert len(reads) == before
 
 
 async def test_an_attempt_whose_pod_ended_before_it_began_is_lost(lab: Lab):

@@ -51,7 +51,7 @@ def test_the_container_is_told_by_a_file_and_falls_back_to_its_own_command():
     path = f"metadata.annotations['{names.ANNOTATION_DIRECTIVE}']"
     items = [{"path": "directive", "fieldRef": {"fieldPath": path}}]
     assert {"name": "seatrial-directive", "downwardAPI": {"items": items}} in pod["spec"]["volumes"]
-    assert container["readinessProbe"] == {"tcpSocket": {"port": 9465}, "periodSeconds": 1, "failureThreshold": 1}
+    assert container["readinessProbe"] == {"tcpSocket": {"port": 9465}, "periodSeconds": 5, "failureThreshold": 1}
     assert directive["id"] == "uid-3/2"
     assert (directive["command"], directive["interpreter"]) == (["python", "-u", "train.py", "--x=$(HP_x)"], 2)
     assert ["HP_x", "0.5"] in directive["environment"]

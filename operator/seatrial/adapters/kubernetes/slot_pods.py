@@ -171,7 +171,7 @@ def make_slot(study: Study, pod: KubeObject, container: KubeObject, own: Mapping
     ]
     container["command"] = [*program.interpreter, "-c", _BOOTSTRAP]
     container["args"] = [*options, "--idle", str(_IDLE_SECONDS), "--", *command]
-    container["readinessProbe"] = {"tcpSocket": {"port": port}, "periodSeconds": 1, "failureThreshold": 1}
+    container["readinessProbe"] = {"tcpSocket": {"port": port}, "periodSeconds": 5, "failureThreshold": 1}
     source = {"path": _FILE, "fieldRef": {"fieldPath": f"metadata.annotations['{names.ANNOTATION_DIRECTIVE}']"}}
     spec["volumes"] = [*(spec.get("volumes") or []), {"name": _VOLUME, "downwardAPI": {"items": [source]}}]
     mount = {"name": _VOLUME, "mountPath": _FOLDER, "readOnly": True}

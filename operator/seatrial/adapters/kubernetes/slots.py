@@ -27,9 +27,16 @@ HOLD_SECONDS = 10.0
 """How long a Pod whose attempt is dealt with is kept for another one: an algorithm may think, and a GPU must not stand idle."""
 
 _PACES = ((5.0, 0.5), (30.0, 1.0), (float("inf"), 5.0))
-"""Seconds for which a container has not been ready, and seconds between two looks at it until then.
+"""Seconds for which a container has not been ready, and seconds between two looks at its log until then.
 
 An attempt of a second may be over before the kubelet has seen that it ran. A container that is never ready may be one whose port the kubelet does not reach.
+"""
+
+_SHARE, _SLOWEST_SECONDS, _LOGS_A_SECOND = 0.02, 10.0, 20.0
+"""While an attempt runs its container's log is looked at after each fiftieth of the time that it has run, half a second at least and this long at most,
+and those of a study together not oftener than so often a second. Beyond that readiness tells of its end.
+
+Readiness alone would tell late: the kubelet looks some seconds apart, and writes no new directive within a second after it has changed readiness.
 """
 
 _LOG_LINES = 20
@@ -48,6 +55,7 @@ class _Known:
 
     Attributes:
         still_since: Since when its container was seen to be not ready.
+        pace: Seconds between two looks at its log.
         asked_at: When the log was read last.
         begun: Whether its container has said that it begins, or that it is busy.
         nudged_at: When its node was nudged last.
@@ -56,6 +64,7 @@ class _Known:
     """
 
     still_since: datetime | None = None
+    pace: float = 0.5
     asked_at: datetime | None = None
     begun: bool = False
     nudged_at: datetime | None = None
@@ -93,7 +102,7 @@ class Slots:
         for gone in known.keys() - {_place(pod) for pod in slots}:
             del known[gone]
         now = self._clock.now()
-        due = [pod for pod in slots if self._is_due(pod, now)]
+        due = [pod for pod in slots if self._is_due(pod, now, len(slots))]
         readings = {_place(pod): asyncio.create_task(self._read_log(pod)) for pod in due}
         self._reading |= readings
         if readings:
@@ -164,8 +173,8 @@ class Slots:
         for known in self._known.get(key, {}).values():
             if known.free_since is not None:
                 waits.append(HOLD_SECONDS - (now - known.free_since).total_seconds())
-            elif known.still_since is not None and known.ended is None:
-                waits.append(_pace(now - known.still_since))
+            elif known.asked_at is not None and known.ended is None:
+                waits.append(known.pace - (now - known.asked_at).total_seconds())
         return max(0.0, min(waits)) if waits else None
 
     def forget(self, key: StudyKey) -> None:
@@ -175,22 +184,21 @@ class Slots:
     def _of(self, pod: PodRecord) -> _Known:
         return self._known.setdefault(pod.study, {}).setdefault(_place(pod), _Known())
 
-    def _is_due(self, pod: PodRecord, now: datetime) -> bool:
-        known = self._of(pod)
-        if (
-            _place(pod) in self._reading
-            or known.ended is not None
-            or pod.slot is None
-            or pod.attempt.phase is not Phase.RUNNING
-            or not pod.held
-        ):
+    def _is_due(self, pod: PodRecord, now: datetime, slots: int) -> bool:
+        known, slot = self._of(pod), pod.slot
+        if slot is None or known.ended is not None or pod.attempt.phase is not Phase.RUNNING or not pod.held:
             return False
-        if pod.slot.busy:
+        if slot.busy:
             known.still_since, known.begun = None, True
-            return False
-        if known.still_since is None:
-            known.still_since = now
-        return known.asked_at is None or (now - known.asked_at).total_seconds() >= _pace(now - known.still_since)
+            began = pod.attempt.started_at or now
+            pace = min(max(0.5, _SHARE * (now - began).total_seconds()), _SLOWEST_SECONDS)
+            known.pace = max(pace, slots / _LOGS_A_SECOND)
+        else:
+            known.still_since = known.still_since or now
+            still = (now - known.still_since).total_seconds()
+            known.pace = next(pace for until, pace in _PACES if still < until)
+        waits = known.asked_at is not None and (now - known.asked_at).total_seconds() < known.pace
+        return not waits and _place(pod) not in self._reading
 
     async def _read_log(self, pod: PodRecord) -> None:
         try:
@@ -239,8 +247,3 @@ def _given(pod: PodRecord) -> float:
 
 def _place(pod: PodRecord) -> tuple[str, str]:
     return pod.uid, pod.slot.id if pod.slot is not None else ""
-
-
-def _pace(still: timedelta) -> float:
-    """Return seconds between two looks at a container that has been not ready for so long."""
-    return next(pace for until, pace in _PACES if still.total_seconds() < until)
