@@ -590,7 +590,7 @@ async def test_an_attempt_that_runs_long_is_looked_at_less_often(lab: Lab):
         await lab.observe()
         seen.append(lab.runner.due_seconds(lab.study))
 
-    assert seen == [pytest.approx(0.5), pytest.approx(2.2), pytest.approx(10.0)]
+    assert seen == [pytest.approx(0.5), pytest.approx(2.0), pytest.approx(10.0)]
     before = len(reads)
     lab.cluster.clock.advance(9)
     await lab.observe()
