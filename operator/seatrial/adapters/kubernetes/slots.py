@@ -42,7 +42,7 @@ Readiness alone would tell late: the kubelet looks some seconds apart, and write
 _LOG_LINES = 20
 _AT_ONCE = 8
 _LOG_SECONDS, _WAIT_SECONDS = 10.0, 0.25
-_UNHEARD_SECONDS = 2.0
+_UNHEARD_SECONDS = 1.0
 """How long a container may not have begun what it was given, or ended what it was to stop, before its node is nudged."""
 
 _UNSTOPPED_SECONDS = 15.0
