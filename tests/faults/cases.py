@@ -31,6 +31,17 @@ _HANDED_ON = {
 Story = Callable[[Study, Trial, int], Script]
 
 
+def _population(trial: dict[str, Any]) -> dict[str, Any]:
+    """Return the specification of a small population whose trials are as *trial* says."""
+    return {
+        "algorithm": {"name": "pbt", "seed": 3, "pbt": {"populationSize": 3, "readyInterval": 3, "quantile": 0.34}},
+        "parameters": [{"name": "lr", "type": "float", "min": 0.001, "max": 1, "scale": "log"}],
+        "steps": {"max": _STEPS},
+        "trial": {**trial, "checkpoints": {"url": "s3://bucket/prefix"}},
+        "budget": {"parallelTrials": 2, "maxFailedTrials": 12},
+    }
+
+
 def _chance(*words: object) -> float:
     """A number in [0, 1) that depends on the words alone."""
     return int.from_bytes(hashlib.sha256(repr(words).encode()).digest()[:8], "big") / 2**64
@@ -170,32 +181,12 @@ CASES = {
         Case(
             name="pbt",
             story=_weights,
-            spec={
-                "algorithm": {
-                    "name": "pbt",
-                    "seed": 3,
-                    "pbt": {"populationSize": 3, "readyInterval": 3, "quantile": 0.34},
-                },
-                "parameters": [{"name": "lr", "type": "float", "min": 0.001, "max": 1, "scale": "log"}],
-                "steps": {"max": _STEPS},
-                "trial": {**_TRIAL, "checkpoints": {"url": "s3://bucket/prefix"}},
-                "budget": {"parallelTrials": 2, "maxFailedTrials": 12},
-            },
+            spec=_population(_TRIAL),
         ),
         Case(
             name="pbt-reuse",
             story=_weights,
-            spec={
-                "algorithm": {
-                    "name": "pbt",
-                    "seed": 3,
-                    "pbt": {"populationSize": 3, "readyInterval": 3, "quantile": 0.34},
-                },
-                "parameters": [{"name": "lr", "type": "float", "min": 0.001, "max": 1, "scale": "log"}],
-                "steps": {"max": _STEPS},
-                "trial": {**_HANDED_ON, "checkpoints": {"url": "s3://bucket/prefix"}},
-                "budget": {"parallelTrials": 2, "maxFailedTrials": 12},
-            },
+            spec=_population(_HANDED_ON),
         ),
         # So does who goes on at a rung.
         Case(
