@@ -59,7 +59,7 @@ LASTING = frozenset(
 )
 """Modes that last."""
 
-_TEXT = re.compile(r"(?P<case>[a-z]+):(?P<mode>[a-z-]+)@(?P<at>\d+)\+(?P<seconds>\d+)s#(?P<seed>\d+)")
+_TEXT = re.compile(r"(?P<case>[a-z-]+):(?P<mode>[a-z-]+)@(?P<at>\d+)\+(?P<seconds>\d+)s#(?P<seed>\d+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

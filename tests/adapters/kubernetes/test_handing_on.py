@@ -208,6 +208,28 @@ async def test_a_pod_that_nobody_needs_goes_after_a_while(lab: Lab):
     assert lab.runner.due_seconds(lab.study) is None
 
 
+async def test_a_pod_that_cannot_be_deleted_now_is_deleted_later(lab: Lab):
+    await lab.start(0)
+    await lab.end()
+    await lab.conclude(0)
+    lab.cluster.clock.advance(HOLD_SECONDS)
+    delete = lab.memory.client.delete
+
+    async def refuse(*_: object, **__: object) -> None:
+        lab.memory.client.delete = delete  # type: ignore[method-assign]
+        raise Conflict("somebody else was faster", code=409)
+
+    lab.memory.client.delete = refuse  # type: ignore[method-assign]
+    with pytest.raises(TransientError, match="s-0-0"):
+        await lab.observe()
+
+    await lab.observe()
+    lab.cluster.clock.advance(SWEEP_SECONDS)
+    await lab.observe()
+    await lab.memory.settle()
+    assert lab.cluster.pods() == []
+
+
 async def test_a_study_that_is_suspended_keeps_no_pod(lab: Lab):
     await lab.start(0)
     await lab.end()

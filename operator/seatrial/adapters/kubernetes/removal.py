@@ -100,10 +100,17 @@ class PodRemover:
         namespace = pod.study.namespace
         try:
             left = await self._client.delete(PODS, namespace, pod.name, uid=pod.uid)
-        except (NotFound, Conflict):
-            # It is gone; another one of its name is none of ours.
+        except NotFound:
             self._pods.note_gone(namespace, pod.name, pod.uid)
             return
+        except Conflict as error:
+            newest = await self.refresh(namespace, pod.name)
+            if newest is None or newest.uid != pod.uid:
+                # It is gone; another one of its name is none of ours.
+                self._pods.note_gone(namespace, pod.name, pod.uid)
+                return
+            words = f"Pod {pod.name} cannot be deleted now: {error}"
+            raise TransientError(words, retry_after_seconds=_SOON_SECONDS) from error
         except ApiError as error:
             raise TransientError(f"Pod {pod.name} cannot be deleted: {error}") from error
         if left is None:
