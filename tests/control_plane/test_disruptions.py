@@ -61,7 +61,9 @@ def drain(cluster: Cluster, pod: Pod) -> None:
 def lose_the_node(cluster: Cluster, pod: Pod) -> None:
     """Say of its node what the controllers say of one that is silent."""
     taint = {"key": _UNREACHABLE, "effect": "NoExecute"}
-    answer = cluster.api.merge(f"/api/v1/nodes/{pod['spec']['nodeName']}", {"spec": {"taints": [taint]}})
+    # Closed, too: a Pod that tolerates the taint for no time would be placed there again, and lost again.
+    spec = {"taints": [taint], "unschedulable": True}
+    answer = cluster.api.merge(f"/api/v1/nodes/{pod['spec']['nodeName']}", {"spec": spec})
     assert answer.is_accepted, answer.message
 
 
@@ -120,7 +122,7 @@ def test_what_the_cluster_does_to_pods_is_told_by_its_cause_and_costs_no_retry(c
         # Room again for those whose nodes were lost or taken.
         cluster.api.delete(f"/api/v1/namespaces/{cluster.namespace}/pods/urgent", gracePeriodSeconds="0")
         for number in range(count):
-            cluster.api.merge(f"/api/v1/nodes/{cluster.namespace}-{number}", {"spec": {"taints": None}})
+            cluster.api.merge(f"/api/v1/nodes/{cluster.namespace}-{number}", {"spec": {"taints": None, "unschedulable": None}})
         cluster.running = False
         cluster.wait("MaxTrialsReached")
         trials = cluster.trials()
