@@ -122,7 +122,9 @@ def test_what_the_cluster_does_to_pods_is_told_by_its_cause_and_costs_no_retry(c
         # Room again for those whose nodes were lost or taken.
         cluster.api.delete(f"/api/v1/namespaces/{cluster.namespace}/pods/urgent", gracePeriodSeconds="0")
         for number in range(count):
-            cluster.api.merge(f"/api/v1/nodes/{cluster.namespace}-{number}", {"spec": {"taints": None, "unschedulable": None}})
+            cluster.api.merge(
+                f"/api/v1/nodes/{cluster.namespace}-{number}", {"spec": {"taints": None, "unschedulable": None}}
+            )
         cluster.running = False
         cluster.wait("MaxTrialsReached")
         trials = cluster.trials()

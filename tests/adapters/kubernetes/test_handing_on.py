@@ -600,6 +600,21 @@ async def test_a_node_that_missed_what_its_container_was_told_is_nudged(lab: Lab
     assert not [line for line in lab.cluster.server.log[writes:] if line.startswith("patch pods")]
 
 
+async def test_a_node_that_hears_nothing_is_nudged_ever_less_often(lab: Lab):
+    await lab.start(0)
+    await lab.end()
+    await lab.conclude(0)
+    lab.cluster.kubelet.silent = True
+    await lab.start(1)
+    writes = len(lab.cluster.server.log)
+    for _ in range(100):
+        lab.cluster.clock.advance(1)
+        await lab.observe()
+
+    # After 1, 2, 4, 8, 16, 32 and then 60 seconds.
+    assert len([line for line in lab.cluster.server.log[writes:] if line.startswith("patch pods")]) == 6
+
+
 async def test_an_attempt_that_runs_long_is_looked_at_less_often(lab: Lab):
     lab = Lab(duration_seconds=10_000.0)
     reads: list[str] = []

@@ -43,7 +43,9 @@ _LOG_LINES = 20
 _AT_ONCE = 8
 _LOG_SECONDS, _WAIT_SECONDS = 10.0, 0.25
 _UNHEARD_SECONDS = 1.0
-"""How long a container may not have begun what it was given, or ended what it was to stop, before its node is nudged."""
+"""How long a container may not have begun what it was given, or ended what it was to stop, before its node is nudged; then twice as long, and so on."""
+
+_LONGEST_UNHEARD_SECONDS = 60.0
 
 _UNSTOPPED_SECONDS = 15.0
 """How long after its grace period a container may still not have stopped its attempt before the Pod is deleted."""
@@ -59,6 +61,7 @@ class _Known:
         asked_at: When the log was read last.
         begun: Whether its container has said that it begins, or that it is busy.
         nudged_at: When its node was nudged last.
+        nudges: How often it was.
         ended: The attempt, once the log tells how it ended.
         free_since: Since when its result is stored.
     """
@@ -68,6 +71,7 @@ class _Known:
     asked_at: datetime | None = None
     begun: bool = False
     nudged_at: datetime | None = None
+    nudges: int = 0
     ended: Attempt | None = None
     free_since: datetime | None = None
 
@@ -162,8 +166,10 @@ class Slots:
             known = self._of(pod)
             told = pod.slot.stop_at or (None if known.begun else pod.slot.handed_at)
             last = max((time for time in (told, known.nudged_at) if time is not None), default=now)
-            if told is not None and known.ended is None and (now - last).total_seconds() >= _UNHEARD_SECONDS:
-                known.nudged_at = now
+            # One that is heard of by nothing may print a great deal, on a node that reaches no port of it: it need not be nudged for ever.
+            patience = min(_UNHEARD_SECONDS * 2.0 ** min(known.nudges, 10), _LONGEST_UNHEARD_SECONDS)
+            if told is not None and known.ended is None and (now - last).total_seconds() >= patience:
+                known.nudged_at, known.nudges = now, known.nudges + 1
                 found.append(pod)
         return found
 
