@@ -81,6 +81,12 @@ class Lab:
         await self.memory.settle()
         await self.runner.release(self.study, self.trial(index), number)
 
+    async def leave_a_pod(self) -> None:
+        """Let the first trial end well, so that its Pod is free."""
+        await self.start(0)
+        await self.end()
+        await self.conclude(0)
+
     def delay_next_patch(self) -> Callable[[], Awaitable[object]]:
         """Cut the next patch of a Pod from whoever sends it; return what carries it out all the same."""
         client = self.memory.client
@@ -167,9 +173,7 @@ async def test_a_pod_whose_result_is_not_stored_is_not_given_away(lab: Lab):
 
 
 async def test_an_attempt_begins_when_it_is_given_its_pod(lab: Lab):
-    await lab.start(0)
-    await lab.end()
-    await lab.conclude(0)
+    await lab.leave_a_pod()
     lab.cluster.clock.advance(4)
     now = lab.cluster.clock.now()
 
@@ -192,9 +196,7 @@ async def test_the_next_attempt_of_a_trial_gets_its_own_pod_back(lab: Lab):
 
 
 async def test_a_pod_that_nobody_needs_goes_after_a_while(lab: Lab):
-    await lab.start(0)
-    await lab.end()
-    await lab.conclude(0)
+    await lab.leave_a_pod()
 
     assert 0 < (lab.runner.due_seconds(lab.study) or 0) <= HOLD_SECONDS
     lab.cluster.clock.advance(HOLD_SECONDS - 1)
@@ -209,9 +211,7 @@ async def test_a_pod_that_nobody_needs_goes_after_a_while(lab: Lab):
 
 
 async def test_a_pod_that_cannot_be_deleted_now_is_deleted_later(lab: Lab):
-    await lab.start(0)
-    await lab.end()
-    await lab.conclude(0)
+    await lab.leave_a_pod()
     lab.cluster.clock.advance(HOLD_SECONDS)
     delete = lab.memory.client.delete
 
@@ -231,9 +231,7 @@ async def test_a_pod_that_cannot_be_deleted_now_is_deleted_later(lab: Lab):
 
 
 async def test_a_study_that_is_suspended_keeps_no_pod(lab: Lab):
-    await lab.start(0)
-    await lab.end()
-    await lab.conclude(0)
+    await lab.leave_a_pod()
     spec = lab.study.spec.model_copy(update={"suspend": True})
     lab.study = lab.study.model_copy(update={"spec": spec})
 
@@ -244,9 +242,7 @@ async def test_a_study_that_is_suspended_keeps_no_pod(lab: Lab):
 
 
 async def test_a_pod_that_ends_by_itself_while_nobody_needs_it_is_let_go_of(lab: Lab):
-    await lab.start(0)
-    await lab.end()
-    await lab.conclude(0)
+    await lab.leave_a_pod()
     lab.cluster.clock.advance(HOLD_SECONDS - 1)
     lab.cluster.server.delete(PODS, lab.key.namespace, "s-0-0")
 
@@ -297,9 +293,7 @@ async def test_a_container_that_does_not_stop_its_attempt_is_deleted(lab: Lab):
 
 
 async def test_a_pod_of_another_template_is_let_go_of_instead(lab: Lab):
-    await lab.start(0)
-    await lab.end()
-    await lab.conclude(0)
+    await lab.leave_a_pod()
     lab.study = edited(lab.study)
 
     await lab.start(1)
@@ -310,9 +304,7 @@ async def test_a_pod_of_another_template_is_let_go_of_instead(lab: Lab):
 
 
 async def test_an_attempt_that_avoids_nodes_gets_a_pod_of_its_own(lab: Lab):
-    await lab.start(0)
-    await lab.end()
-    await lab.conclude(0)
+    await lab.leave_a_pod()
     trial = lab.trial(1)
     status = trial.status.model_copy(update={"excluded_nodes": ["node-0"]})
 
@@ -358,9 +350,7 @@ async def test_no_pod_stands_idle_while_an_attempt_of_another_template_waits_for
 
 
 async def test_a_trial_that_is_made_anew_does_not_wait_for_the_pod_of_its_name(lab: Lab):
-    await lab.start(0)
-    await lab.end()
-    await lab.conclude(0)
+    await lab.leave_a_pod()
     await lab.start(1)
     lab.cluster.server.delete(TRIALS, lab.key.namespace, "s-0")
 
@@ -372,9 +362,7 @@ async def test_a_trial_that_is_made_anew_does_not_wait_for_the_pod_of_its_name(l
 
 
 async def test_a_request_that_comes_true_after_all_finds_that_the_pod_is_not_to_be_had(lab: Lab):
-    await lab.start(0)
-    await lab.end()
-    await lab.conclude(0)
+    await lab.leave_a_pod()
     late = lab.delay_next_patch()
     with pytest.raises(TransientError):
         await lab.start(1)
@@ -393,9 +381,7 @@ async def test_a_request_that_comes_true_after_all_finds_that_the_pod_is_not_to_
 
 
 async def test_of_two_pods_that_an_attempt_has_after_all_one_goes(lab: Lab):
-    await lab.start(0)
-    await lab.end()
-    await lab.conclude(0)
+    await lab.leave_a_pod()
     late = lab.delay_next_patch()
     with pytest.raises(TransientError):
         await lab.start(1)
@@ -511,9 +497,7 @@ async def test_another_operator_finds_how_an_attempt_ended_and_hands_its_pod_on(
 
 @pytest.mark.parametrize("cut", ["before patch", "after patch"])
 async def test_a_hand_over_that_was_cut_is_found_as_it_is_and_nothing_runs_twice(lab: Lab, cut: str):
-    await lab.start(0)
-    await lab.end()
-    await lab.conclude(0)
+    await lab.leave_a_pod()
     lab.trial(1)
     await lab.memory.settle()
     lab.cut = cut
@@ -531,9 +515,7 @@ async def test_a_hand_over_that_was_cut_is_found_as_it_is_and_nothing_runs_twice
 
 
 async def test_the_server_is_asked_whether_an_attempt_has_a_pod_that_is_not_known_yet(lab: Lab):
-    await lab.start(0)
-    await lab.end()
-    await lab.conclude(0)
+    await lab.leave_a_pod()
     other = Memory(lab.cluster)
     await other.settle()
     for task in other._tasks:
@@ -546,9 +528,7 @@ async def test_the_server_is_asked_whether_an_attempt_has_a_pod_that_is_not_know
 
 
 async def test_of_two_attempts_that_want_one_pod_only_one_gets_it(lab: Lab):
-    await lab.start(0)
-    await lab.end()
-    await lab.conclude(0)
+    await lab.leave_a_pod()
     other = Memory(lab.cluster)
     await other.settle()
     await other.runner.observe(lab.study)
@@ -580,9 +560,7 @@ async def test_attempts_that_start_side_by_side_do_not_take_each_others_pods(lab
 
 
 async def test_a_node_that_missed_what_its_container_was_told_is_nudged(lab: Lab):
-    await lab.start(0)
-    await lab.end()
-    await lab.conclude(0)
+    await lab.leave_a_pod()
     lab.cluster.kubelet.deaf = True
     await lab.start(1)
     await lab.observe()
@@ -601,9 +579,7 @@ async def test_a_node_that_missed_what_its_container_was_told_is_nudged(lab: Lab
 
 
 async def test_a_node_that_hears_nothing_is_nudged_ever_less_often(lab: Lab):
-    await lab.start(0)
-    await lab.end()
-    await lab.conclude(0)
+    await lab.leave_a_pod()
     lab.cluster.kubelet.silent = True
     await lab.start(1)
     writes = len(lab.cluster.server.log)
@@ -635,9 +611,7 @@ async def test_an_attempt_that_runs_long_is_looked_at_less_often(lab: Lab):
 
 
 async def test_an_attempt_whose_pod_ended_before_it_began_is_lost(lab: Lab):
-    await lab.start(0)
-    await lab.end()
-    await lab.conclude(0)
+    await lab.leave_a_pod()
     lab.cluster.kubelet.silent = True
     await lab.start(1)
     ended = {"exitCode": 0, "message": f"seatrial-slot {lab.trial(0).metadata.uid}/0 0\n", "reason": "Completed"}
@@ -662,9 +636,7 @@ async def test_a_result_is_read_from_the_last_message_of_a_pod_that_was_deleted_
 
 
 async def test_the_pods_of_a_study_that_is_gone_are_let_go_of(lab: Lab):
-    await lab.start(0)
-    await lab.end()
-    await lab.conclude(0)
+    await lab.leave_a_pod()
 
     assert await lab.runner.abandon(lab.key) == 1
 
