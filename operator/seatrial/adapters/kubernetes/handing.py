@@ -12,6 +12,7 @@ from seatrial.adapters.kubernetes.informer import Informer
 from seatrial.adapters.kubernetes.pods import PodRecord, build_release
 from seatrial.adapters.kubernetes.port import PODS, TRIALS, KubeClient, KubeObject, PatchKind
 from seatrial.adapters.kubernetes.records import build_trial_record
+from seatrial.adapters.kubernetes.removal import PodRemover
 from seatrial.adapters.kubernetes.slot_pods import build_claim, build_nudge, build_stop
 from seatrial.adapters.kubernetes.slots import Slots
 from seatrial.api.trial import Trial
@@ -30,11 +31,14 @@ class HandOver:
         client: The API server.
         pods: Cache of the Pods of trials.
         slots: Which of them are idle.
+        remover: Reads Pods from the server.
         clock: The time.
     """
 
-    def __init__(self, client: KubeClient, pods: Informer[PodRecord], slots: Slots, *, clock: Clock) -> None:
-        self._client, self._pods, self._slots, self._clock = client, pods, slots, clock
+    def __init__(
+        self, client: KubeClient, pods: Informer[PodRecord], slots: Slots, remover: PodRemover, *, clock: Clock
+    ) -> None:
+        self._client, self._pods, self._slots, self._remover, self._clock = client, pods, slots, remover, clock
         # Attempts that were to be given a Pod, and nothing was heard: by uid of the trial and number.
         self._unsettled: dict[tuple[str, int], PodRecord] = {}
 
@@ -146,13 +150,7 @@ class HandOver:
 
     async def _is_of_another(self, pod: PodRecord, wanted: KubeObject) -> bool:
         """Whether the server has a Pod as that of an attempt which is neither the one that had it nor the one that wants one."""
-        try:
-            found = await self._client.get(PODS, pod.study.namespace, pod.name)
-        except NotFound:
-            return True
-        except ApiError as error:
-            raise TransientError(f"Pod {pod.name} cannot be read: {error}") from error
-        now = self._pods.note(found)
+        now = await self._remover.refresh(pod.study.namespace, pod.name)
         labels = wanted["metadata"]["labels"]
         wants = (labels[names.LABEL_TRIAL], int(labels[names.LABEL_ATTEMPT]))
         of = None if now is None or now.uid != pod.uid else (now.attempt.trial, now.attempt.number)

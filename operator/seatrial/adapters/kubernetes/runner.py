@@ -90,7 +90,7 @@ class KubernetesRunner:
         self._remover = PodRemover(client, pods, retention)
         self._sweeper = Sweeper(client, clock=clock)
         self._slots = Slots(client, clock=clock)
-        self._hand_over = HandOver(client, pods, self._slots, clock=clock)
+        self._hand_over = HandOver(client, pods, self._slots, self._remover, clock=clock)
 
     async def observe(self, study: Study) -> Mapping[str, Attempt]:
         """Return the newest attempt of every trial that has one; what was refused is tried again when it is time.
@@ -360,10 +360,10 @@ class KubernetesRunner:
             return True
         fit = wanted["metadata"]["annotations"][names.ANNOTATION_FIT]
         unfit = (pod for pod in idle if self._slots.free(pod) and pod.slot is not None and pod.slot.fit != fit)
-        for pod in unfit:
+        needless = next(unfit, None)
+        if needless is not None:
             # It holds what the attempt's own Pod may wait for. The next look lets it go: now another start may be giving it away.
-            self._slots.give_up(pod)
-            break
+            self._slots.give_up(needless)
         return False
 
     async def _create(self, study: Study, trial: Trial, number: int) -> None:
