@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Coroutine
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import web
@@ -97,6 +99,45 @@ def test_who_we_are_and_that_the_server_shall_be_strict_is_told(front: Front):
     assert headers["Authorization"] == "Bearer secret"
     assert headers["User-Agent"] == "me/1"
     assert headers["Content-Type"] == "application/json"
+
+
+async def list_pods(url: str) -> None:
+    client = ApiServerClient(configured(url))
+    try:
+        await client.list(PODS, "default")
+    finally:
+        await client.close()
+
+
+async def test_the_proxy_of_the_environment_is_used(front: Front, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("http_proxy", front.url)
+    monkeypatch.setenv("no_proxy", "")
+
+    await list_pods("http://api.example.invalid")
+
+    assert [path.partition("?")[0] for _, path, _ in front.requests] == ["/api/v1/namespaces/default/pods"]
+
+
+async def test_a_server_that_needs_no_proxy_is_asked_itself(front: Front, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("http_proxy", "http://proxy.example.invalid:3128")
+    monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
+
+    await list_pods(front.url)
+
+    assert len(front.requests) == 1
+
+
+async def test_a_password_for_the_server_in_netrc_is_not_ours(
+    front: Front, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    netrc = tmp_path / "netrc"
+    netrc.write_text(f"machine {urlsplit(front.url).hostname} login somebody password else")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+
+    await list_pods(front.url)
+
+    assert front.requests[0][2]["Authorization"] == "Bearer secret"
 
 
 def test_fields_that_no_library_knows_arrive_as_they_are(front: Front):

@@ -6,10 +6,13 @@ What goes through its low-level calls is not looked at, so fields newer than the
 
 import asyncio
 import contextlib
+import copy
 import json
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes.aio.client.api_client import ApiClient
@@ -56,7 +59,7 @@ class ApiServerClient:
         observer: CallObserver = lambda _: None,
         agent: str = "seatrial",
     ) -> None:
-        self._api = ApiClient(configuration)
+        self._api = ApiClient(_settled(configuration))
         self._api.user_agent = agent
         self._observer = observer
 
@@ -278,6 +281,20 @@ def _event(line: bytes, what: str) -> WatchEvent:
             raise Gone(str(found.get("message")), code=410, reason="Expired")
         raise to_error(code, json.dumps(found), what=what)
     return WatchEvent(type=kind, object=found)
+
+
+def _settled(configuration: Configuration) -> Configuration:
+    """Return the configuration with all that the environment says of it, read once.
+
+    Left to itself, aiohttp asks two threads before each request, for a proxy and for a password in ~/.netrc: on a busy process
+    that takes longer than the request, and the API server knows no such password.
+    """
+    found = copy.copy(configuration)
+    found.client_session_kwargs = {"trust_env": False}
+    server = urlsplit(found.host)
+    if found.proxy is None and server.hostname and not proxy_bypass(server.hostname):
+        found.proxy = getproxies().get(server.scheme)
+    return found
 
 
 def _object(raw: bytes) -> KubeObject:
