@@ -81,10 +81,16 @@ class TrialRunner(Protocol):
         """
         ...
 
-    async def start(self, study: Study, trial: Trial, number: int) -> None:
+    async def start(self, study: Study, trial: Trial, number: int, *, just_recorded: bool = False) -> None:
         """Start an attempt, or queue it until the resources it asks for are free. Starting it again does nothing.
 
         The trial's record exists already. Of one trial never more than one attempt runs.
+
+        Args:
+            study: The study.
+            trial: The trial.
+            number: Of the attempt.
+            just_recorded: Whether *trial* is what the store has just answered to its creation, and not a memory of it.
         """
         ...
 
@@ -135,6 +141,13 @@ class MetricSource(Protocol):
         Args:
             study: The study.
             attempts: Attempts whose curves are wanted. For one that has exited the curves returned are complete.
+        """
+        ...
+
+    def unread(self) -> Mapping[str, float]:
+        """Return trials that have ended and whose values may still come, with seconds until reading again makes sense.
+
+        Nothing is decided about them until then: their end is not settled, and their place is not given to another trial.
         """
         ...
 

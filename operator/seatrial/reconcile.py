@@ -99,6 +99,7 @@ class _Pass:
         attempts: Newest attempts by name of the trial.
         own: What each of them has reported itself.
         curves: The same, continuing what their trials had reported before.
+        unread: Trials whose end is not settled yet because their values may still come, with seconds until the next reading.
         strangers: Names for which there is an attempt but no record; nothing new may take such a name yet.
         settled: Trials whose result was stored in this pass, so that their attempts can be let go of.
     """
@@ -108,6 +109,7 @@ class _Pass:
     attempts: Mapping[str, Attempt]
     own: Mapping[str, Curves]
     curves: Mapping[str, Curves]
+    unread: Mapping[str, float]
     strangers: frozenset[str]
     snapshot: StudySnapshot
     settled: list[Trial] = field(default_factory=list)
@@ -202,7 +204,7 @@ class Reconciler:
             return None
         self._forget_if_edited(study)
         now = await self._observe(study, interrupted=interrupted)
-        plan = plan_study(now.snapshot, self._standings)
+        plan = _leave_open(plan_study(now.snapshot, self._standings), now.unread)
         if self._pace is not None:
             actions, due = self._pace.hold_back(plan.actions, now.snapshot)
             plan = _wake_within(replace(plan, actions=actions), due)
@@ -252,6 +254,10 @@ class Reconciler:
                 await self._clear_away(study, trial, attempt)
                 del attempts[name]
         own = await self._metrics.read(study, attempts) if attempts else {}
+        unread = self._metrics.unread() if attempts else {}
+        for name in unread:
+            # It keeps its place as if it ran on.
+            attempts[name] = replace(attempts[name], phase=Phase.RUNNING)
         curves = self._continuations.extend(study.spec, trials, own)
         snapshot = self._snapshotter.build(
             study=study,
@@ -268,6 +274,7 @@ class Reconciler:
             attempts=attempts,
             own=own,
             curves=curves,
+            unread=unread,
             strangers=strangers,
             snapshot=snapshot,
         )
@@ -301,7 +308,8 @@ class Reconciler:
     async def _apply_all(self, now: _Pass, actions: Sequence[Action]) -> bool:
         """Do everything; return whether anything was changed.
 
-        A slot that is free is filled before the rest is tidied up: who waits for a GPU should not wait for records.
+        A slot that is free is filled before the rest is tidied up: who waits for a GPU should not wait for records. What is left
+        does not depend on each other.
         """
         moved: list[bool] = []
 
@@ -313,14 +321,12 @@ class Reconciler:
             logger.info("Applied %s", type(action).__name__, extra={"study": self._key.name, "action": action})
             self._observer(action)
 
-        for group in _together(actions):
-            async with _Beside() as beside:
-                for action in group:
-                    await beside.run(partial(apply, action), alone=len(group) == 1)
-        async with _Beside() as beside:
-            for trial in now.settled:
-                await beside.run(partial(self._release, now, trial), alone=len(now.settled) == 1)
-        return any(moved)
+        groups, late = _together(actions)
+        for group in groups:
+            await _all_beside([partial(apply, action) for action in group])
+        rest = [partial(apply, action) for action in late]
+        await _all_beside([*rest, *(partial(self._release, now, trial) for trial in now.settled)])
+        return bool(moved)
 
     async def _apply(self, now: _Pass, action: Action) -> bool:
         """Do one thing; return whether it changed anything."""
@@ -403,7 +409,7 @@ class Reconciler:
                 break
             if trial.spec.reuse_of is None:
                 placed = with_exclusions(trial, now.study, now.trials)
-                start = partial(self._runner.start, now.study, placed, trial.status.attempt)
+                start = partial(self._runner.start, now.study, placed, trial.status.attempt, just_recorded=True)
                 await starts.run(start, alone=len(proposals) == 1)
 
     # ---- status ----------------------------------------------------------------------------------------------------
@@ -500,15 +506,21 @@ class _Beside:
             await work()
 
 
-def _together(actions: Sequence[Action]) -> list[list[Action]]:
-    """Return actions in the order of a plan, those of one kind that do not depend on each other together.
+async def _all_beside(works: Sequence[Callable[[], Awaitable[None]]]) -> None:
+    async with _Beside() as beside:
+        for work in works:
+            await beside.run(work, alone=len(works) == 1)
 
-    Records of trials about which there is nothing else to do come last.
+
+def _together(actions: Sequence[Action]) -> tuple[list[list[Action]], list[Action]]:
+    """Return actions in the order of a plan, those of one kind that do not depend on each other together; and what may come last.
+
+    The latter are the records of trials about which there is nothing else to do.
     """
     busy = {action.trial for action in actions if not isinstance(action, CreateTrials | RecordPhase)}
-    late = [isinstance(action, RecordPhase) and action.trial not in busy for action in actions]
-    ordered = [action for wanted in (False, True) for action, last in zip(actions, late, strict=True) if last is wanted]
-    return [list(group) for _, group in groupby(ordered, key=_kind)]
+    late = [action for action in actions if isinstance(action, RecordPhase) and action.trial not in busy]
+    first = [action for action in actions if not isinstance(action, RecordPhase) or action.trial in busy]
+    return [list(group) for _, group in groupby(first, key=_kind)], [*late]
 
 
 def _kind(action: Action) -> tuple[type, bool]:
@@ -535,6 +547,14 @@ def _hold_back(plan: Plan, now: _Pass, hold: str) -> Plan:
         state = StudyState(reason=StudyReason.WAITING, message=hold)
     actions = tuple(action for action in plan.actions if not isinstance(action, CreateTrials))
     return replace(plan, actions=actions, state=state)
+
+
+def _leave_open(plan: Plan, unread: Mapping[str, float]) -> Plan:
+    """Return the plan without decisions about trials whose values may still come; they are looked at again when it makes sense."""
+    if not unread:
+        return plan
+    actions = tuple(action for action in plan.actions if isinstance(action, CreateTrials) or action.trial not in unread)
+    return _wake_within(replace(plan, actions=actions), min(unread.values()))
 
 
 def _only_watch(plan: Plan, invalid: str) -> Plan:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 
 from seatrial.adapters.local.memory import MemoryStore, SimulatedClock
@@ -86,9 +87,9 @@ class FusedRunner(SimulatedRunner):
         self.fuse = fuse
         self.started: list[tuple[str, int]] = []
 
-    async def start(self, study: Study, trial: Trial, number: int) -> None:
+    async def start(self, study: Study, trial: Trial, number: int, *, just_recorded: bool = False) -> None:
         self.fuse.step(before=True)
-        await super().start(study, trial, number)
+        await super().start(study, trial, number, just_recorded=just_recorded)
         if (trial.metadata.name, number) not in self.started:
             self.started.append((trial.metadata.name, number))
         self.fuse.step(before=False)
@@ -168,6 +169,7 @@ class World:
     most: int = 0
     created: int = 0
     gaps: bool = False
+    before_pass: Callable[[World], None] = lambda _: None
 
     def __post_init__(self) -> None:
         self.clock = SimulatedClock()
@@ -225,6 +227,7 @@ class World:
 
     async def _run(self, passes: int, until: Callable[[World], bool] | None, interrupted: bool) -> World:
         for _ in range(passes):
+            self.before_pass(self)
             try:
                 look = await self._reconciler.run(interrupted=interrupted)
             except Crash:
@@ -302,3 +305,25 @@ class World:
     def count(self, reason: TrialReason) -> int:
         """Return the number of trials in a state."""
         return sum(reason_of(trial) is reason for trial in self.records())
+
+
+def run_and_crash(calm: World, *, sides: Sequence[bool] = (True, False), every: int = 1) -> Iterator[World]:
+    """Run a world to its end; then yield it for each effect, about to die before it or after it, as *sides* say.
+
+    What comes before the pass of the crash is not lived through again: each world is a copy of the calm one as that pass began.
+    """
+    pictures: list[tuple[int, World]] = []
+
+    def remember(world: World) -> None:
+        picture = deepcopy(world)
+        picture.before_pass = World.before_pass
+        pictures.append((picture.fuse.count, picture))
+
+    calm.before_pass = remember
+    calm.run()
+    for at in range(1, calm.fuse.count + 1, every):
+        begun = next(picture for count, picture in reversed(pictures) if count < at)
+        for before in sides:
+            world = deepcopy(begun)
+            world.fuse.at, world.fuse.before = at, before
+            yield world

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decide.builders import a_study
-from reconcile.simulation import Fuse, World, rough, trained
+from reconcile.simulation import Fuse, World, rough, run_and_crash, trained
 from seatrial.adapters.local.simulated import Script
 from seatrial.api.conditions import StudyReason, TrialReason, find_condition
 from seatrial.api.study import Study
@@ -137,6 +137,27 @@ def test_an_attempt_of_which_news_is_late_is_judged_by_the_news(
     assert trial.status.conditions[0].reason == "Failed"
     assert trial.status.conditions[0].message.startswith("Error: exit code 2")
     assert trial.status.attempts == []
+
+
+def test_a_trial_whose_values_are_late_keeps_its_place_and_holds_up_no_other_one(monkeypatch: pytest.MonkeyPatch):
+    study = a_study(
+        budget={"maxTrials": 4, "parallelTrials": 2}, trial={**a_study().spec.trial.to_wire(), "timeout": "30s"}
+    )
+    curve = [(1.0, 1, {"loss": 0.5})]
+    world = World(study, script=lambda *_: Script(duration_seconds=10, curve=curve))
+
+    def late() -> bool:
+        return 10 <= (world.clock.now() - world.began).total_seconds() < 60
+
+    monkeypatch.setattr(world.runner, "unread", lambda: {"s-0": 2.0} if late() else {})
+    world.run(until=lambda world: world.count(TrialReason.COMPLETED) == 2)
+
+    assert [reason_of(trial).value for trial in world.records()] == ["Running", "Completed", "Completed", "Pending"]
+    assert late()
+    world.run()
+    assert world.count(TrialReason.COMPLETED) == 4
+    assert [action for action in world.actions if isinstance(action, StopAttempt)] == []
+    assert world.runner.peak == 2
 
 
 def test_a_timeout_stops_a_trial_that_hangs():
@@ -274,14 +295,15 @@ def test_a_crash_at_any_write_changes_nothing_in_the_outcome(algorithm, before):
         budget={"maxTrials": 5, "parallelTrials": 1, "maxFailedTrials": 5},
     )
     script = partial(rough, seed=5)
-    undisturbed = World(study, script=script).run()
-    assert {state for _, state, _ in undisturbed.outcome()} > {"Completed"}
+    undisturbed = World(study, script=script)
 
-    for at in range(1, undisturbed.fuse.count + 1):
-        world = World(study, script=script, fuse=Fuse(at=at, before=before)).run()
+    for world in run_and_crash(undisturbed, sides=[before]):
+        world.run()
         assert world.restarts == 1
         assert world.outcome() == undisturbed.outcome()
         assert world.state() is undisturbed.state()
+
+    assert {state for _, state, _ in undisturbed.outcome()} > {"Completed"}
 
 
 @pytest.mark.slow

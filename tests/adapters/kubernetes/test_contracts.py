@@ -86,7 +86,7 @@ class SettledWorld:
         await self.memory.settle()
         return await self.memory.runner.observe(study)
 
-    async def start(self, study: Study, trial: Trial, number: int) -> None:
+    async def start(self, study: Study, trial: Trial, number: int, *, just_recorded: bool = False) -> None:
         await self.memory.settle()
         self.given.setdefault((trial.metadata.name, number), trial)
         await self.memory.runner.start(study, ensure_trial(self.cluster, self.key, trial), number)

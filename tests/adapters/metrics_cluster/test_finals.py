@@ -86,6 +86,9 @@ class FixedSource:
     async def read(self, study: Study, attempts: dict[str, Attempt]) -> dict[str, Curves]:
         return {name: {self.name: a_curve((1, 1.0))} for name in attempts}
 
+    def unread(self) -> dict[str, float]:
+        return {self.name: 1.0}
+
     def degraded(self) -> Degraded | None:
         return Degraded(reason="Fixed", message=self.name)
 
@@ -97,6 +100,7 @@ async def test_the_source_that_the_study_names_is_read(source: str):
     curves = await composite.read(a_cluster_study(metrics={"source": source}), running_attempts("s-0"))
 
     assert list(curves["s-0"]) == [source]
+    assert composite.unread() == {source: 1.0}
     assert composite.degraded() == Degraded(reason="Fixed", message=source)
 
 

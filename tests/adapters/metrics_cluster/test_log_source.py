@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,6 +14,7 @@ from decide.builders import NOON
 from seatrial.adapters.metrics.logs import LogSource
 from seatrial.api.study import Study
 from seatrial.errors import TransientError
+from seatrial.ports import Degraded
 
 STUDY = a_cluster_study(metrics={"source": "logs"})
 ENDED = {"s-0": an_ended_attempt("s-0", finished=NOON)}
@@ -32,6 +34,20 @@ class Logs:
             raise TransientError(self.trouble)
         for piece in self.pieces:
             yield piece
+
+
+@dataclass
+class Silent(Logs):
+    """Logs of a node that does not answer."""
+
+    given_up: int = 0
+
+    async def read(self, study: Study, trial: str, number: int) -> AsyncGenerator[bytes, None]:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.given_up += 1
+        yield b""
 
 
 async def test_a_log_is_read_once_when_its_trial_has_ended():
@@ -64,7 +80,7 @@ async def test_an_endless_log_is_read_in_part_and_told():
             while True:
                 yield b"noise\n" * 1_000_000
 
-    source = LogSource(reader=Endless(), clock=HandClock())
+    source = LogSource(reader=Endless(), clock=HandClock(), patience_seconds=60.0)
 
     curves = await source.read(STUDY, ENDED)
     trouble = source.degraded()
@@ -78,12 +94,88 @@ async def test_a_log_that_cannot_be_read_is_waited_for_but_not_for_ever():
     clock, logs = HandClock(), Logs([b"loss=0.5\n"], trouble="the kubelet is away")
     source = LogSource(reader=logs, clock=clock, hold_seconds=60)
 
-    with pytest.raises(TransientError, match="the log of s-0 cannot be read: the kubelet is away"):
-        await source.read(STUDY, ENDED)
+    assert await source.read(STUDY, ENDED) == {}
+    assert source.unread() == {"s-0": 1.0}
+    assert source.degraded() == Degraded(
+        reason="LogsUnreadable",
+        message="the log of s-0 cannot be read: the kubelet is away; it is tried again until 60 s after its trial's end",
+    )
     clock.time = NOON + timedelta(seconds=61)
     curves = await source.read(STUDY, ENDED)
-    trouble = source.degraded()
 
     assert curves == {"s-0": {}}
+    assert source.unread() == {}
+    assert source.degraded() == Degraded(
+        reason="LogsUnreadable",
+        message="the log of s-0 cannot be read: the kubelet is away; what it printed is not known",
+    )
+
+
+async def test_a_log_is_tried_again_ever_less_often():
+    clock, logs, waits = HandClock(), Logs(trouble="the kubelet is away"), []
+    source = LogSource(reader=logs, clock=clock, hold_seconds=60)
+
+    for _ in range(6):
+        await source.read(STUDY, ENDED)
+        await source.read(STUDY, ENDED)
+        waits.append(source.unread()["s-0"])
+        clock.move(waits[-1])
+
+    assert waits == [1.0, 2.0, 4.0, 8.0, 10.0, 10.0]
+    assert logs.reads == 6
+
+
+async def test_a_log_that_can_be_read_at_last_is_whole_and_nothing_is_wrong_any_more():
+    clock, logs = HandClock(), Logs([b"loss=0.5\n"], trouble="the kubelet is away")
+    source = LogSource(reader=logs, clock=clock)
+    await source.read(STUDY, ENDED)
+    logs.trouble = ""
+    clock.move(1)
+
+    curves = await source.read(STUDY, ENDED)
+
+    assert [point.value for point in curves["s-0"]["loss"].points] == [0.5]
+    assert source.unread() == {}
+    assert source.degraded() is None
+
+
+async def test_a_node_that_does_not_answer_holds_up_no_other_log():
+    class OneSilent(Silent):
+        async def read(self, study: Study, trial: str, number: int) -> AsyncGenerator[bytes, None]:
+            if trial == "s-1":
+                yield b"loss=0.5\n"
+            else:
+                async for piece in super().read(study, trial, number):
+                    yield piece
+
+    ended = {name: an_ended_attempt(name, finished=NOON) for name in ("s-0", "s-1")}
+    logs = OneSilent()
+    source = LogSource(reader=logs, clock=HandClock(), patience_seconds=0.01)
+
+    curves = await source.read(STUDY, ended)
+    unread = source.unread()
+    await source.close()
+
+    assert list(curves) == ["s-1"]
+    assert list(unread) == ["s-0"]
+    assert logs.given_up == 1
+
+
+async def test_a_log_that_takes_too_long_is_named():
+    source = LogSource(reader=Silent(), clock=HandClock(), timeout_seconds=0.01)
+    await source.read(STUDY, ENDED)
+    trouble = source.degraded()
+    await source.close()
+
     assert trouble is not None
-    assert trouble.reason == "LogsUnreadable"
+    assert "it took longer than 0.01 s" in trouble.message
+
+
+async def test_what_is_being_read_is_given_up_when_its_trial_is_gone():
+    logs = Silent()
+    source = LogSource(reader=logs, clock=HandClock(), patience_seconds=0.01)
+    await source.read(STUDY, ENDED)
+
+    assert await source.read(STUDY, {}) == {}
+    assert source.unread() == {}
+    assert logs.given_up == 1

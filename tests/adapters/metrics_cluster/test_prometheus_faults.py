@@ -14,7 +14,6 @@ from adapters.metrics_cluster.worlds import HandClock, a_cluster_study, an_ended
 from decide.builders import NOON, a_report
 from seatrial.adapters.metrics.fetching import Fetcher
 from seatrial.adapters.metrics.prometheus import Polling, PrometheusSource
-from seatrial.errors import TransientError
 
 T0 = NOON.timestamp()
 
@@ -400,12 +399,14 @@ async def test_an_end_whose_result_only_prometheus_knows_waits_for_it_but_not_fo
     ended = {"s-0": an_ended_attempt("s-0", finished=NOON + timedelta(seconds=19))}
     faulty.answer = lambda _: Reply(status=500)
     async with a_source(clock, hold_seconds=30.0) as source:
-        with pytest.raises(TransientError, match="s-0 has ended"):
-            await source.read(study, ended)
+        await source.read(study, ended)
+        unread = source.unread()
         clock.move(31)
         curves = await source.read(study, ended)
 
-    assert curves == {"s-0": {}}
+        assert list(unread) == ["s-0"]
+        assert curves == {"s-0": {}}
+        assert source.unread() == {}
 
 
 @pytest.mark.parametrize("code", [0, 1])

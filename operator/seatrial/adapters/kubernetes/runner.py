@@ -15,7 +15,7 @@ from seatrial.adapters.kubernetes.handing import HandOver
 from seatrial.adapters.kubernetes.informer import Informer
 from seatrial.adapters.kubernetes.manifests import build_pod
 from seatrial.adapters.kubernetes.pods import PodRecord
-from seatrial.adapters.kubernetes.port import PODS, TRIALS, KubeClient
+from seatrial.adapters.kubernetes.port import PODS, TRIALS, KubeClient, KubeObject
 from seatrial.adapters.kubernetes.records import build_trial_record
 from seatrial.adapters.kubernetes.removal import PodRemover, Retention
 from seatrial.adapters.kubernetes.slot_pods import why_cold
@@ -124,7 +124,7 @@ class KubernetesRunner:
             found.setdefault(name, refused.shown)
         return found
 
-    async def start(self, study: Study, trial: Trial, number: int) -> None:
+    async def start(self, study: Study, trial: Trial, number: int, *, just_recorded: bool = False) -> None:
         """Create the attempt's Pod, or hand another one's on to it. Starting again does nothing.
 
         Raises:
@@ -147,9 +147,14 @@ class KubernetesRunner:
         known = self._refused.get(_key(study), {}).get(name)
         if known is not None and known.shown.number >= number:
             return
-        await self._confirm(_key(study).namespace, trial, number)
-        if why_cold(study) or not await self._is_placed(study, trial, number):
-            await self._create(study, trial, number)
+        # Lists and watches may lag behind the attempt's end, when its Pod is gone already.
+        stored = trial if just_recorded else await self._read_record(_key(study).namespace, trial)
+        if stored.status.attempt > number or stored.status.completion_time is not None:
+            words = f"attempt {number} of {name} is over; what is known here is older than the server's record"
+            raise TransientError(words, retry_after_seconds=_SOON_SECONDS)
+        wanted = self._build(study, trial, number)
+        if why_cold(study) or not await self._is_placed(study, trial, number, wanted):
+            await self._create(study, trial, number, wanted)
 
     async def confirm(self, study: Study, trial: Trial, number: int) -> None:
         """Ask the server itself: the news of a Pod's end may be late, or never come.
@@ -317,8 +322,8 @@ class KubernetesRunner:
         waiting = (pod for pod in self._of(study) if not pod.released)
         return bool(self._refused.get(_key(study))) or any(_lacks_room(pod) for pod in waiting)
 
-    async def _confirm(self, namespace: str, trial: Trial, number: int) -> None:
-        """Ask the server itself for the record: lists and watches may lag behind the attempt's end, when its Pod is gone already."""
+    async def _read_record(self, namespace: str, trial: Trial) -> Trial:
+        """Return a trial's record as the server itself has it."""
         name = trial.metadata.name
         try:
             stored = build_trial_record(await self._client.get(TRIALS, namespace, name)).model
@@ -328,9 +333,7 @@ class KubernetesRunner:
             raise TransientError(f"Trial {name} cannot be read: {error}") from error
         if stored.metadata.uid != trial.metadata.uid:
             raise TransientError(f"Trial {name} is another one by now", retry_after_seconds=_SOON_SECONDS)
-        if stored.status.attempt > number or stored.status.completion_time is not None:
-            words = f"attempt {number} of {name} is over; what is known here is older than the server's record"
-            raise TransientError(words, retry_after_seconds=_SOON_SECONDS)
+        return stored
 
     async def _confirm_stranger(self, trial: Trial, pod: PodRecord) -> None:
         """Ask the server itself before a Pod goes for want of a record: lists that lag show Pods of trials that they do not show."""
@@ -346,14 +349,17 @@ class KubernetesRunner:
             words = f"Trial {trial.metadata.name} exists, though what is known here is older"
             raise TransientError(words, retry_after_seconds=_SOON_SECONDS)
 
-    async def _is_placed(self, study: Study, trial: Trial, number: int) -> bool:
+    def _build(self, study: Study, trial: Trial, number: int) -> KubeObject:
+        """Return the Pod that an attempt should have."""
+        return build_pod(study, trial, number, rungs=self._find_rungs(study.spec), needed=self._needed.get(_key(study)))
+
+    async def _is_placed(self, study: Study, trial: Trial, number: int, wanted: KubeObject) -> bool:
         """Hand a Pod on to an attempt; return whether it has one now."""
         key = _key(study)
         heirs = self._heirs.get(key, set())
         # Where others wait for room, whoever is new queues behind them.
         queues = self._is_crowded(study) and (trial.metadata.name, number) not in heirs
         heirs.discard((trial.metadata.name, number))
-        wanted = build_pod(study, trial, number, rungs=self._find_rungs(study.spec), needed=self._needed.get(key))
         idle = [] if queues else [pod for pod in self._of(study) if self._slots.idle(pod)]
         if await self._hand_over.place(trial, number, wanted, idle):
             self._forget(key, trial.metadata.name)
@@ -366,9 +372,8 @@ class KubernetesRunner:
             self._slots.give_up(needless)
         return False
 
-    async def _create(self, study: Study, trial: Trial, number: int) -> None:
+    async def _create(self, study: Study, trial: Trial, number: int, body: KubeObject) -> None:
         key, name = _key(study), trial.metadata.name
-        body = build_pod(study, trial, number, rungs=self._find_rungs(study.spec), needed=self._needed.get(key))
         namesake = self._pods.get(key.namespace, body["metadata"]["name"])
         if namesake is not None and namesake.slot is not None and namesake.attempt.trial != name:
             # Made for an earlier trial of this name, it has been handed on, and may go on for long.
@@ -429,7 +434,8 @@ class KubernetesRunner:
         for refused in list(self._refused.get(_key(study), {}).values()):
             edited = refused.study.spec.trial != study.spec.trial
             if refused.shown.phase is Phase.WAITING and (edited or refused.again_at <= now):
-                await self._create(study, refused.trial, refused.shown.number)
+                number = refused.shown.number
+                await self._create(study, refused.trial, number, self._build(study, refused.trial, number))
 
     def _drop(self, refused: _Refused) -> None:
         refused.shown = replace(

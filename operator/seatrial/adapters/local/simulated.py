@@ -141,7 +141,7 @@ class SimulatedRunner:
         self._admit()
         return {name: self._attempt(play) for name, play in self._plays.items()}
 
-    async def start(self, study: Study, trial: Trial, number: int) -> None:
+    async def start(self, study: Study, trial: Trial, number: int, *, just_recorded: bool = False) -> None:
         """Start an attempt, or queue it."""
         name = trial.metadata.name
         play = self._plays.get(name)
@@ -193,6 +193,10 @@ class SimulatedRunner:
                     builders.setdefault(metric, CurveBuilder(window=window)).add(step, value)
             found[name] = {metric: builder.build() for metric, builder in builders.items()}
         return found
+
+    def unread(self) -> Mapping[str, float]:
+        """Return nothing: every report is there."""
+        return {}
 
     def degraded(self) -> None:
         """Return None: every report is there."""

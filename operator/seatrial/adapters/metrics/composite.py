@@ -33,11 +33,7 @@ class ClusterMetricSource:
         self._chosen: MetricSource | None = None
 
     async def read(self, study: Study, attempts: Mapping[str, Attempt]) -> Mapping[str, Curves]:
-        """Return the curves so far; those of attempts that ended are whole.
-
-        Raises:
-            TransientError: If an end has to wait for its result.
-        """
+        """Return the curves so far; those of attempts that ended are whole, but for those that :meth:`unread` names."""
         self._chosen = self._sources.get(study.spec.metrics.source)
         curves = dict(await self._chosen.read(study, attempts)) if self._chosen else {}
         exact = self._find_rungs(study.spec)
@@ -46,6 +42,10 @@ class ClusterMetricSource:
             if attempt.report is not None and attempt.phase in {Phase.EXITED, Phase.LOST}:
                 curves[name] = merge_report(study.spec, curves.get(name, {}), attempt.report, exact)
         return {name: found for name, found in curves.items() if name in attempts}
+
+    def unread(self) -> Mapping[str, float]:
+        """Return ended trials whose values may still come from the source that the study names."""
+        return self._chosen.unread() if self._chosen else {}
 
     def degraded(self) -> Degraded | None:
         """Return what was wrong with the source that the study names."""

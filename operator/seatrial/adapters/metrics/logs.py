@@ -1,9 +1,10 @@
 """``metrics.source: logs``: what a trial printed, read once when it has ended. Final values and whole curves, but no early stopping."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence, Set
 from contextlib import aclosing
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from seatrial.adapters.metrics.names import CurveTable
@@ -20,6 +21,12 @@ __all__ = ["LogReader", "LogSource"]
 
 _MOST_BYTES = 64 << 20
 _MOST_PRINTED = 32
+# Logs at a time: each may have _MOST_BYTES.
+_BESIDE = 4
+_FIRST_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 10.0
+_UNREADABLE = "LogsUnreadable"
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class LogReader(Protocol):
@@ -34,14 +41,47 @@ class LogReader(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Log:
+    """What came of reading one log.
+
+    Attributes:
+        cut: Whether it is longer than what was read.
+        problem: Why it could not be read; empty when it could.
+    """
+
+    curves: Curves
+    cut: bool = False
+    problem: str = ""
+
+
+@dataclass(slots=True)
+class _Reading:
+    """A log that is being read, or will be again.
+
+    Attributes:
+        task: None while it waits for its next time.
+        pause_seconds: How long it waited last.
+        problem: Why it could not be read last, in words.
+    """
+
+    task: asyncio.Task[_Log] | None = None
+    due: datetime = _LONG_AGO
+    pause_seconds: float = 0.0
+    problem: str = ""
+
+
 class LogSource:
     """A :class:`~seatrial.ports.MetricSource` for one study.
+
+    A log that cannot be read holds up its own trial for a while, and nothing else.
 
     Args:
         reader: Has the logs.
         clock: The time.
         timeout_seconds: Time for reading one log.
-        hold_seconds: How long after its end a log that cannot be read is waited for.
+        patience_seconds: How long one reading of all waits for them; after that they go on behind.
+        hold_seconds: How long after its end a log that cannot be read is tried again.
         find_rungs: Steps whose values must be exact, by specification.
     """
 
@@ -51,52 +91,90 @@ class LogSource:
         reader: LogReader,
         clock: Clock,
         timeout_seconds: float = 30.0,
+        patience_seconds: float = 1.0,
         hold_seconds: float = 60.0,
         find_rungs: Callable[[StudySpec], Sequence[int]] = rungs,
     ) -> None:
         self._reader, self._clock, self._find_rungs = reader, clock, find_rungs
-        self._timeout, self._hold = timeout_seconds, timedelta(seconds=hold_seconds)
+        self._timeout, self._patience, self._hold = timeout_seconds, patience_seconds, timedelta(seconds=hold_seconds)
         self._found: dict[tuple[str, int], Curves] = {}
+        self._open: dict[tuple[str, int], _Reading] = {}
         self._trouble: Degraded | None = None
+        self._gate = asyncio.Semaphore(_BESIDE)
 
     async def read(self, study: Study, attempts: Mapping[str, Attempt]) -> Mapping[str, Curves]:
-        """Return the curves of the attempts that ended.
-
-        Raises:
-            TransientError: If a log cannot be read although its trial has just ended. Not raised any more some time after.
-        """
+        """Return the curves of the attempts that ended and whose logs are read."""
         wanted = {
             (name, attempt.number): attempt for name, attempt in attempts.items() if attempt.phase is Phase.EXITED
         }
+        await self._drop(self._open.keys() - wanted.keys())
         self._found = {key: curves for key, curves in self._found.items() if key in wanted}
+        now = self._clock.now()
         for key, attempt in wanted.items():
-            if key not in self._found:
-                self._found[key] = await self._read_once(study, attempt)
+            if key in self._found:
+                continue
+            reading = self._open.setdefault(key, _Reading())
+            if reading.task is None and reading.due <= now:
+                reading.task = asyncio.create_task(self._read_log(study, attempt))
+        tasks = [reading.task for reading in self._open.values() if reading.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=self._patience)
+        for key, reading in list(self._open.items()):
+            if reading.task is not None and reading.task.done():
+                self._take(key, wanted[key], reading, reading.task.result())
         return {name: curves for (name, _), curves in self._found.items()}
+
+    def unread(self) -> Mapping[str, float]:
+        """Return trials whose logs are being read, or are tried again since they ended not long ago."""
+        now = self._clock.now()
+        return {
+            name: self._patience if reading.task is not None else max(0.0, (reading.due - now).total_seconds())
+            for (name, _), reading in self._open.items()
+        }
 
     def degraded(self) -> Degraded | None:
         """Return which log could not be read."""
-        return self._trouble
+        problem = next((reading.problem for reading in self._open.values() if reading.problem), "")
+        return Degraded(reason=_UNREADABLE, message=problem) if problem else self._trouble
 
-    async def _read_once(self, study: Study, attempt: Attempt) -> Curves:
-        try:
-            async with asyncio.timeout(self._timeout):
-                curves, cut = await self._parse(study, attempt)
-        except (TimeoutError, TransientError) as error:
-            why = str(error) or f"it took longer than {self._timeout:g} s"
-            message = f"the log of {attempt.trial} cannot be read: {why}"
-            if attempt.finished_at is not None and self._clock.now() - attempt.finished_at < self._hold:
-                raise TransientError(message) from error
-            self._trouble = Degraded(reason="LogsUnreadable", message=message)
-            return {}
-        if cut:
-            message = (
-                f"the log of {attempt.trial} is longer than {_MOST_BYTES >> 20} MiB; what comes later was not read"
-            )
-            self._trouble = Degraded(reason="LogsTooLong", message=message)
-        else:
-            self._trouble = None
-        return curves
+    async def close(self) -> None:
+        """Give up what is being read."""
+        await self._drop(set(self._open))
+
+    async def _drop(self, keys: Set[tuple[str, int]]) -> None:
+        tasks = [reading.task for key in keys if (reading := self._open.pop(key)).task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _take(self, key: tuple[str, int], attempt: Attempt, reading: _Reading, log: _Log) -> None:
+        """Keep what came of a reading; or have it tried again while its trial's end is young."""
+        now, words = self._clock.now(), f"the log of {attempt.trial} cannot be read: {log.problem}"
+        if log.problem and attempt.finished_at is not None and now - attempt.finished_at < self._hold:
+            reading.task = None
+            reading.problem = f"{words}; it is tried again until {self._hold.total_seconds():g} s after its trial's end"
+            reading.pause_seconds = min(max(_FIRST_PAUSE_SECONDS, 2 * reading.pause_seconds), _LONGEST_PAUSE_SECONDS)
+            reading.due = now + timedelta(seconds=reading.pause_seconds)
+            return
+        self._trouble = None
+        if log.problem:
+            self._trouble = Degraded(reason=_UNREADABLE, message=f"{words}; what it printed is not known")
+        elif log.cut:
+            words = f"the log of {attempt.trial} is longer than {_MOST_BYTES >> 20} MiB; what comes later was not read"
+            self._trouble = Degraded(reason="LogsTooLong", message=words)
+        del self._open[key]
+        self._found[key] = log.curves
+
+    async def _read_log(self, study: Study, attempt: Attempt) -> _Log:
+        async with self._gate:
+            try:
+                async with asyncio.timeout(self._timeout):
+                    curves, cut = await self._parse(study, attempt)
+            except TimeoutError:
+                return _Log(curves={}, problem=f"it took longer than {self._timeout:g} s")
+            except TransientError as error:
+                return _Log(curves={}, problem=str(error))
+        return _Log(curves=curves, cut=cut)
 
     async def _parse(self, study: Study, attempt: Attempt) -> tuple[Curves, bool]:
         spec = study.spec

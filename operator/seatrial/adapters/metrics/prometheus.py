@@ -21,7 +21,6 @@ from seatrial.decide.attempts import Attempt, Phase
 from seatrial.decide.curves import Curves
 from seatrial.decide.rules import rungs
 from seatrial.decide.snapshot import parse_time
-from seatrial.errors import TransientError
 from seatrial.ports import Clock, Degraded
 
 __all__ = ["Polling", "PrometheusSource"]
@@ -82,6 +81,7 @@ class PrometheusSource:
         self._reaches: dict[str, Reach] = {}
         self._gaps = Gaps(self._polling.every_seconds)
         self._attempts: Mapping[str, Attempt] = {}
+        self._unread: Mapping[str, float] = {}
         self._behind = Background()
         self._due: datetime | None = None
         self._polled: datetime | None = None
@@ -90,12 +90,7 @@ class PrometheusSource:
         self._left = 0
 
     async def read(self, study: Study, attempts: Mapping[str, Attempt]) -> Mapping[str, Curves]:
-        """Return the curves so far, after asking Prometheus when it is time to.
-
-        Raises:
-            TransientError: If a trial has ended whose result is nowhere but in Prometheus, which does not answer. Not raised any
-                more some time after the trial's end.
-        """
+        """Return the curves so far, after asking Prometheus when it is time to."""
         if self._stories.prepare(study, attempts):
             self._reaches.clear()
             self._gaps = Gaps(self._polling.every_seconds)
@@ -105,10 +100,13 @@ class PrometheusSource:
         now = self._clock.now()
         owing = self._owing(study)
         due = bool(self._reaches) and (self._due is None or self._due <= now or (bool(owing) and self._may_retry(now)))
-        patience = self._polling.timeout_seconds if owing else self._polling.patience_seconds
-        await self._behind.run((lambda: self._poll(study)) if due else None, patience)
-        self._hold(self._owing(study))
+        await self._behind.run((lambda: self._poll(study)) if due else None, self._polling.patience_seconds)
+        self._unread = self._held(self._owing(study))
         return self._stories.build()
+
+    def unread(self) -> Mapping[str, float]:
+        """Return trials that have just ended and whose values are nowhere but in Prometheus, which has not answered yet."""
+        return self._unread
 
     def due_at(self) -> datetime | None:
         """Return when reading again makes sense, None when nothing runs."""
@@ -149,14 +147,11 @@ class PrometheusSource:
         rest = timedelta(seconds=self._polling.every_seconds)
         return not self._failures or self._polled is None or now - self._polled >= rest
 
-    def _hold(self, owing: Sequence[Attempt]) -> None:
+    def _held(self, owing: Sequence[Attempt]) -> Mapping[str, float]:
+        """Return those of them whose end is young enough to wait, with seconds until Prometheus may have answered."""
         now, hold = self._clock.now(), timedelta(seconds=self._polling.hold_seconds)
-        held = [a.trial for a in owing if a.finished_at is not None and now - a.finished_at < hold]
-        if held:
-            raise TransientError(
-                f"{held[0]} has ended without a termination message that names its objective, and Prometheus, which may know it, does not answer yet",
-                retry_after_seconds=self._polling.every_seconds,
-            )
+        wait = self._polling.patience_seconds if self._behind.busy else self._polling.every_seconds
+        return {a.trial: wait for a in owing if a.finished_at is not None and now - a.finished_at < hold}
 
     # ---- asking ----------------------------------------------------------------------------------------------------
 

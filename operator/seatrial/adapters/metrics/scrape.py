@@ -105,6 +105,10 @@ class ScrapeSource:
         """Return when reading again makes sense, None when nothing runs."""
         return min((visit.due for visit in self._visits.values()), default=None)
 
+    def unread(self) -> Mapping[str, float]:
+        """Return nothing: what a Pod that has ended did not tell in its message is lost."""
+        return {}
+
     def degraded(self) -> Degraded | None:
         """Return which running trials do not answer."""
         now, grace = self._clock.now(), timedelta(seconds=self._pace.grace_seconds)

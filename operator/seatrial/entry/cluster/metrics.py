@@ -70,7 +70,7 @@ class StudyMetrics:
     def __init__(
         self, prometheus: PrometheusSource, scrape: ScrapeSource, logs: LogSource, *, prometheus_url: str | None
     ) -> None:
-        self._prometheus, self._scrape, self._url = prometheus, scrape, prometheus_url
+        self._prometheus, self._scrape, self._logs, self._url = prometheus, scrape, logs, prometheus_url
         sources: Mapping[MetricsSource, MetricSource] = {
             MetricsSource.PROMETHEUS: prometheus,
             MetricsSource.SCRAPE: scrape,
@@ -86,6 +86,10 @@ class StudyMetrics:
         self._read = True
         self._chosen = self._instead if self._lacks_prometheus(study) else self._direct
         return await self._chosen.read(study, attempts)
+
+    def unread(self) -> Mapping[str, float]:
+        """Return ended trials whose values may still come."""
+        return self._chosen.unread()
 
     def degraded(self) -> Degraded | None:
         """Return what was wrong with the newest reading."""
@@ -110,6 +114,7 @@ class StudyMetrics:
         """Give up what goes on."""
         await self._prometheus.close()
         await self._scrape.close()
+        await self._logs.close()
 
     def _lacks_prometheus(self, study: Study) -> bool:
         metrics = study.spec.metrics

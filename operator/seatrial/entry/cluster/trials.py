@@ -16,6 +16,8 @@ from seatrial.ports import StudyKey
 __all__ = ["PodLogs", "PodTargets", "key_of"]
 
 _LOG_LIMIT_BYTES = (64 << 20) + 1
+# Between two pieces other studies are worked on.
+_PIECE_BYTES = 1 << 18
 
 
 def key_of(study: Study) -> StudyKey:
@@ -58,4 +60,6 @@ class PodLogs:
             text = await self._client.read_log(key.namespace, name, pod.container, limit_bytes=_LOG_LIMIT_BYTES)
         except ApiError as error:
             raise TransientError(str(error)) from error
-        yield text.encode()
+        data = text.encode()
+        for start in range(0, len(data), _PIECE_BYTES):
+            yield data[start : start + _PIECE_BYTES]

@@ -162,6 +162,10 @@ class FakeKubelet:
             found[name] = {metric: builder.build() for metric, builder in builders.items()}
         return found
 
+    def unread(self) -> Mapping[str, float]:
+        """Return nothing: every report is there."""
+        return {}
+
     def read_log(self, namespace: str, name: str) -> str:
         """Return what the container of a Pod that can be handed on has printed."""
         return "".join(self._logs.get((namespace, name), ()))
