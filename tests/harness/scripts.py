@@ -6,9 +6,9 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 __all__ = ["ATrial", "Ended"]
 
@@ -35,8 +35,8 @@ class ATrial:
     env: dict[str, str] = field(default_factory=dict)
     alone: bool = False
 
-    def with_env(self, **more: str) -> "ATrial":
-        return ATrial(folder=self.folder, env=self.env | more, alone=self.alone)
+    def with_env(self, **more: str) -> Self:
+        return replace(self, env=self.env | more)
 
     @property
     def environment(self) -> Mapping[str, str]:

@@ -1,14 +1,33 @@
-"""States of torch: saved by torch, loaded without running code."""
+"""States of torch: saved by torch, loaded without running code.
 
+Each script is a process of its own, a fork of one that has torch: its import takes ten times as long as what is tested. In a process
+that begins with nothing torch is trained by ``entry/test_lineage.py``.
+"""
+
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from harness.forks import AForkedTrial, Nest
 from harness.scripts import ATrial
 
 pytestmark = pytest.mark.torch
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture(scope="module")
+def nest() -> Iterator[Nest]:
+    # The first optimizer imports the second one.
+    started = Nest("torch", "torch._dynamo")
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def trial(nest: Nest, tmp_path: Path) -> ATrial:
+    return AForkedTrial(folder=tmp_path, nest=nest)
 
 
 def test_tensors_tuples_and_plain_values_come_back_as_they_were(trial: ATrial) -> None:
