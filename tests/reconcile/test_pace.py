@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from decide.builders import NOON, a_snapshot, a_study, a_trial, an_attempt, running
-from reconcile.simulation import Fuse, World, chance, rough
+from reconcile.simulation import World, chance, rough, run_and_crash
 from seatrial.adapters.local.simulated import Script
 from seatrial.api.conditions import StudyReason, TrialReason
 from seatrial.api.study import Study
@@ -160,9 +160,8 @@ def test_a_paced_study_that_is_laid_down_says_how_it_was_left(
 @pytest.mark.parametrize("script", [hasty, rough])
 @pytest.mark.parametrize("before", [False, True])
 def test_a_crash_at_any_write_of_a_paced_study_loses_nothing(script: Callable[..., Script], before: bool) -> None:
-    whole = World(of_hasty_trials(), script=partial(script, seed=2), paced=True).run()
+    whole = World(of_hasty_trials(), script=partial(script, seed=2), paced=True)
 
-    for at in range(1, whole.fuse.count + 1, 3):
-        world = World(of_hasty_trials(), script=partial(script, seed=2), fuse=Fuse(at=at, before=before), paced=True)
+    for world in run_and_crash(whole, sides=[before], every=3):
         assert world.run().outcome() == whole.outcome()
         assert (world.status().trials, world.restarts) == (whole.status().trials, 1)
