@@ -116,7 +116,7 @@ class LocalWorld:
         deadline = time.monotonic() + 20
         for folder in (self.directory.root / "attempts").glob("*/*"):
             files = self.directory.attempt(folder.parent.name, int(folder.name))
-            while is_locked(files.lock):
+            while is_locked(files.note):
                 assert time.monotonic() < deadline, f"{folder} still runs"
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     if pid := read_pid(files):

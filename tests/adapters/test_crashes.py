@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
@@ -34,7 +35,7 @@ NOTES_ITSELF = ("sh", "-c", "echo ran >>ran; exit 0")
 WAITS = ("sh", "-c", "echo ran >>ran; while ! test -e go; do sleep 0.01; done; exit 5")
 STOPPABLE = ("sh", "-c", "trap 'exit 6' TERM; echo ran >>ran; while :; do sleep 0.01; done")
 
-BEFORE = ["share taken", "mark made", "folder made", "lock taken", "start recorded", "before the process"]
+BEFORE = ["share taken", "folder made", "note made", "start recorded", "before the process"]
 
 
 def run_doomed(root: Path, point: str, *command: str) -> int:
@@ -159,7 +160,7 @@ async def test_an_attempt_that_was_killed_from_outside_while_nobody_looked_is_to
     await world.start()
     await world.runner.close()
     os.killpg(until_pid(world), signal.SIGKILL)
-    until_true(lambda: not is_locked(world.files().lock))
+    until_true(lambda: not is_locked(world.files().note))
 
     world.runner = world.make_runner()
 
@@ -174,7 +175,7 @@ async def test_an_attempt_that_was_killed_together_with_its_warden_is_lost(make)
     pid = until_pid(world)
     os.kill(warden_of(pid), signal.SIGKILL)
     os.killpg(pid, signal.SIGKILL)
-    until_true(lambda: not is_locked(world.files().lock))
+    until_true(lambda: not is_locked(world.files().note))
 
     world.runner = world.make_runner()
 
@@ -250,39 +251,101 @@ async def test_a_leader_that_is_killed_alone_takes_its_command_along(make):
 
     ended = (await until_ended(world, "s-0"))["s-0"]
     assert (ended.exit_code, ended.reason) == (137, "SIGKILL")
-    assert not is_locked(world.files().lock)
+    assert not is_locked(world.files().note)
 
 
-@pytest.mark.parametrize("torn", [b"", b'{"startedAt": 17', b"\x00\xff garbage", b"[]"])
-async def test_a_torn_start_record_without_a_process_is_no_start(make, torn: bytes):
+BLANK = b" " * 24
+
+
+@pytest.mark.parametrize(
+    "torn", [b"", b" ", BLANK, BLANK + b'{"startedAt": 17', BLANK + b"[]", b"\x00\xff garbage", BLANK + b"\xff" * 9]
+)
+async def test_a_torn_note_without_a_process_is_no_start(make, torn: bytes):
     world = make(*NOTES_ITSELF)
     files = world.files()
     files.folder.mkdir(parents=True)
-    files.start.write_bytes(torn)
     world.directory.open.mkdir()
-    world.directory.mark("s-0", 0).touch()
+    files.note.write_bytes(torn)
 
     assert await world.runner.observe(world.study) == {}
     assert (await world.run()).exit_code == 0
 
 
-@pytest.mark.parametrize("torn", ["", "13", "x\n"])
-async def test_an_exit_code_that_is_not_wholly_written_is_none(make, torn: str):
-    world = make(*NOTES_ITSELF)
-    files = world.files()
+def note_a_dead_leader(world: LocalWorld) -> None:
+    files, record = world.files(), records.StartRecord(started_at=datetime.now(UTC), share=Share(), grace_seconds=1)
     files.folder.mkdir(parents=True)
-    records.write_start(files, records.StartRecord(started_at=datetime.now(UTC), share=Share(), grace_seconds=1))
-    files.pid.write_text("999999999\n")
-    files.exit.write_text(torn)
     world.directory.open.mkdir()
-    world.directory.mark("s-0", 0).touch()
+    with files.note.open("w+b") as note:
+        records.write_start(note.fileno(), record)
+        os.pwrite(note.fileno(), b"  999999999\n", 0)
+
+
+@pytest.mark.parametrize("torn", [b"13", b"x\n", b"         13", b"          x\n"])
+@pytest.mark.parametrize("itself", [False, True])
+async def test_an_exit_code_that_is_not_wholly_written_is_none(make, torn: bytes, itself: bool):
+    world = make(*NOTES_ITSELF)
+    note_a_dead_leader(world)
+    with world.files().exit.open("wb") if itself else world.files().note.open("r+b") as file:
+        file.seek(0 if itself else 12)
+        file.write(torn)
 
     lost = (await until_ended(world, "s-0"))["s-0"]
 
     assert (lost.phase, lost.infrastructure) == (Phase.LOST, True)
 
 
-async def test_rubbish_among_the_marks_is_left_alone(make):
+async def test_what_a_note_says_of_an_end_is_told_with_its_time(make):
+    world = make(*NOTES_ITSELF)
+    note_a_dead_leader(world)
+    records.write_exit(world.files(), 5)
+    os.utime(world.files().note, (1764000000, 1764000000))
+
+    ended = (await until_ended(world, "s-0"))["s-0"]
+
+    assert (ended.phase, ended.exit_code) == (Phase.EXITED, 5)
+    assert ended.finished_at == datetime.fromtimestamp(1764000000, UTC)
+
+
+@pytest.mark.parametrize("ends", ["noted", "lost"])
+async def test_an_attempt_that_an_earlier_version_left_is_adopted(make, ends: str):
+    world = make(*NOTES_ITSELF)
+    folder, started = world.files().folder, {"startedAt": time.time(), "cpus": 3.0, "gpus": [], "graceSeconds": 9.0}
+    folder.mkdir(parents=True)
+    (folder / "start.json").write_text(json.dumps(started | {"memoryLimitBytes": None, "notes": ["of old"]}))
+    world.directory.open.mkdir()
+    world.files().note.touch()
+    with (folder / "lock").open("w+b") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        leader = psutil.Popen(["sleep", "1000"], pass_fds=[lock.fileno()], start_new_session=True)
+    (folder / "pid").write_text(f"{leader.pid:11}\n")
+
+    running = (await world.runner.observe(world.study))["s-0"]
+    if ends == "noted":
+        (folder / "exit").write_text("5\n")
+    leader.kill()
+    leader.wait()
+    ended = (await until_ended(world, "s-0"))["s-0"]
+    await world.runner.release(world.study, a_record(0), 0)
+    await world.replace_runner()
+
+    assert (running.phase, running.notes) == (Phase.RUNNING, ("of old",))
+    assert (ended.phase, ended.exit_code) == ((Phase.EXITED, 5) if ends == "noted" else (Phase.LOST, None))
+    assert await world.runner.observe(world.study) == {}
+
+
+async def test_what_an_earlier_version_was_about_to_start_never_began(make):
+    world = make(*NOTES_ITSELF)
+    world.files().folder.mkdir(parents=True)
+    (world.files().folder / "start.json").write_text('{"startedAt": 17')
+    (world.files().folder / "lock").touch()
+    world.directory.open.mkdir()
+    world.files().note.touch()
+
+    assert await world.runner.observe(world.study) == {}
+    assert (await world.run()).exit_code == 0
+
+
+async def test_rubbish_among_the_notes_is_left_alone(make):
     world = make(*NOTES_ITSELF)
     world.directory.open.mkdir(parents=True)
     for name in ("noise", "s-0.x", ".tmp", "s-7.0"):
@@ -317,7 +380,7 @@ def test_trials_do_not_inherit_the_claim(tmp_path: Path):
 
     try:
         with Claim(world.directory):
-            assert is_locked(world.files().lock)
+            assert is_locked(world.files().note)
     finally:
         world.clean()
 

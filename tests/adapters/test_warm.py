@@ -38,7 +38,7 @@ STOPPABLE = (
     "import os, signal, time; signal.signal(signal.SIGTERM, lambda *_: os._exit(6)); open('ran', 'a').write('ran\\n'); time.sleep(1000)",
 )
 # The runner dies at each of these. Of the first ones nothing has run, of the others the attempt runs on.
-BEFORE = ["lock taken", "start recorded", "worker begun", "handed over", "before the order"]
+BEFORE = ["note made", "start recorded", "worker begun", "handed over", "before the order"]
 AFTER = ["order sent", "warm start told"]
 
 
@@ -140,7 +140,7 @@ async def test_the_memory_of_what_was_imported_is_not_counted_twice(make):
 def warm_group(live) -> int:
     from seatrial.adapters.local.group import measure_group
 
-    leader, lock = records.read_pid(live.files), live.files.lock
+    leader, lock = records.read_pid(live.files), live.files.note
     return measure_group(leader, live.record.started_at, lock, without_leader=live.record.warm)
 
 
@@ -162,7 +162,7 @@ async def test_a_process_that_left_the_group_is_ended_too(make):
     ended = await world.run()
 
     assert (ended.exit_code, ended.notes) == (0, ())
-    assert not is_locked(world.files().lock)
+    assert not is_locked(world.files().note)
 
 
 # ---- cold after all ----------------------------------------------------------------------------------------------------
@@ -272,7 +272,7 @@ async def test_a_running_orphan_is_adopted_and_its_exit_code_told(make, tmp_path
 async def test_an_adopted_attempt_that_nobody_starts_after_all_never_began(make, tmp_path: Path, stops: bool):
     assert run_doomed(tmp_path, "start recorded", *NOTES_ITSELF) == -signal.SIGKILL
     world = make(*NOTES_ITSELF)
-    dying = open_locked(world.files().lock)
+    dying = open_locked(world.files().note)
     assert dying is not None
     assert (await world.runner.observe(world.study))["s-0"].phase is Phase.RUNNING
     if stops:
@@ -289,7 +289,7 @@ async def test_an_adopted_attempt_that_nobody_starts_after_all_never_began(make,
 async def test_an_adopted_attempt_that_said_something_did_begin_though_nobody_noted_its_id(make, tmp_path: Path):
     assert run_doomed(tmp_path, "start recorded", *NOTES_ITSELF) == -signal.SIGKILL
     world = make(*NOTES_ITSELF)
-    dying = open_locked(world.files().lock)
+    dying = open_locked(world.files().note)
     assert dying is not None
     await world.runner.observe(world.study)
     world.files().output.write_text("epoch 1\n")
@@ -481,7 +481,7 @@ async def test_a_leader_that_is_killed_takes_its_child_along_and_is_lost(make):
 
     lost = (await until_ended(world, "s-0"))["s-0"]
     assert (lost.phase, lost.infrastructure) == (Phase.LOST, True)
-    assert not is_locked(world.files().lock)
+    assert not is_locked(world.files().note)
     # Gone, or only waiting to be reaped by whoever inherited it.
     status = Path(f"/proc/{child}/stat")
     assert not status.exists() or status.read_text().rsplit(")", 1)[1].split()[0] == "Z"

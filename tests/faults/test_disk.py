@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
     [
         "asha:disk-kill@90",
         # Half of what says how an attempt was started.
-        "random:disk-torn@29",
+        "random:disk-torn@26",
         # No room for the runner's number in the lock, which is there: a refusal.
         "random:disk-full@4",
         # No room in the file of a trial, which is there when it is tried again: it is waited for.

@@ -16,7 +16,7 @@ _TEMPORARY = ".tmp"
 _SYNC_EVERY_SECONDS = 0.2
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path | str, content: bytes) -> None:
     """Put *content* at *path* by a temporary file and a rename.
 
     Raises:
@@ -33,7 +33,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     os.replace(temporary, path)  # noqa: PTH105 - a third of the time of Path.replace, twice a trial
 
 
-def open_locked(path: Path) -> int | None:
+def open_locked(path: Path | str) -> int | None:
     """Open *path* and take its lock.
 
     The lock belongs to the open file and therefore to every process that inherits the descriptor: it is free when the last of
@@ -54,7 +54,7 @@ def open_locked(path: Path) -> int | None:
     return descriptor
 
 
-def is_locked(path: Path) -> bool:
+def is_locked(path: Path | str) -> bool:
     """Return whether some process holds the lock of *path*; False when there is no such file."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -73,12 +73,12 @@ class Syncer:
     """Makes files durable against a loss of power, beside the work instead of in its way."""
 
     def __init__(self) -> None:
-        self._paths: set[Path] = set()
+        self._paths: set[str] = set()
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def add(self, path: Path) -> None:
+    def add(self, path: str) -> None:
         """Sync *path* and its folder soon."""
         with self._lock:
             self._paths.add(path)
@@ -103,11 +103,11 @@ class Syncer:
                 paths, self._paths = self._paths, set()
             for path in paths:
                 _sync(path)
-            for folder in {path.parent for path in paths}:
+            for folder in {os.path.dirname(path) for path in paths}:  # noqa: PTH120 - they are names
                 _sync(folder)
 
 
-def _sync(path: Path) -> None:
+def _sync(path: str) -> None:
     # The file may be replaced or removed meanwhile, and some file systems refuse to sync a folder: nothing to be done about either.
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

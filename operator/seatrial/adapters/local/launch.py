@@ -17,6 +17,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from seatrial.adapters.local import warden
@@ -50,10 +51,12 @@ class Child:
 
     Attributes:
         code: Exit code as a shell tells it, once it has ended.
+        ended_at: When that was told.
     """
 
     pid: int
     code: int | None = None
+    ended_at: datetime | None = None
     _launcher: "Launcher" = field(repr=False)
 
     def signal(self, number: signal.Signals) -> None:
@@ -102,14 +105,14 @@ class Launcher:
         Args:
             files: Files of the attempt; the folder exists.
             command: What to run.
-            lock: Descriptor of the attempt's lock, inherited by all its processes, and held by the warden until its end is noted.
+            lock: Descriptor of the attempt's note, inherited by all its processes, and held by the warden until its end is noted.
             reached: Told the points at which a crash is interesting.
 
         Raises:
             OSError: If the process cannot be started (too many processes, too long an environment, no warden).
         """
-        request = _request(files, command)
-        output = os.open(files.output, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        request = _request(command)
+        output = os.open(files.output_name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
             connection = self._open()
             reached("before the process")
@@ -206,7 +209,7 @@ class Launcher:
             elif word == warden.REFUSED:
                 found = first
             elif (child := self._children.pop(first, None)) is not None:
-                child.code, ended = second, True
+                child.code, child.ended_at, ended = second, datetime.now(UTC), True
         del self._received[:whole]
         if ended:
             self._on_news()
@@ -232,10 +235,10 @@ class Launcher:
         self._on_loss(children)
 
 
-def _request(files: AttemptFiles, command: Command) -> bytes:
+def _request(command: Command) -> bytes:
     environment = [f"{name}={value}" for name, value in command.environment.items()]
     count = str(len(command.arguments))
-    fields = [str(files.folder), str(command.folder), count, *command.arguments, *environment]
+    fields = [str(command.folder), count, *command.arguments, *environment]
     # Looked at and encoded once, not field by field: there are a hundred.
     content = "\0".join(fields)
     if content.count("\0") != len(fields) - 1:

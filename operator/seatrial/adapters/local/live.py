@@ -1,23 +1,23 @@
 """One attempt from its start to its end, through the deaths of its runners.
 
-What can happen between two instants, and what a later runner finds (mark: ``open/<trial>.<attempt>``):
+What can happen between two instants, and what a later runner finds (note: ``open/<trial>.<attempt>``, whose lock is that of the attempt):
 
-1.  before the mark: nothing; it is started as if for the first time.
-2.  mark, folder, lock file, start.json (whole or torn), but no process: nobody holds the lock and there is no ``pid``: nothing ran.
-    The mark is removed and the attempt is started again under the same number.
-3.  the warden was asked to start it (the lock travels with the request and stays with the warden), its pid is not noted yet: the lock
-    is held: it lives, and is adopted. If warden and process die here: as 2.
+1.  before the note: nothing, or an empty folder; it is started as if for the first time.
+2.  the note (empty, torn or whole) and the folder, but no process: nobody holds the lock and no process id is noted: nothing ran. The
+    note is removed and the attempt is started again under the same number.
+3.  the warden was asked to start it (the lock travels with the request and stays with the warden), its process id is not noted yet: the
+    lock is held: it lives, and is adopted. If warden and process die here: as 2.
 4.  it runs: the lock is held; adopted. It is never started beside itself.
-5.  it ended: the warden, which outlives the runner, has written ``exit`` before it let go of the lock; the end is read as if the runner
-    had been there.
-6.  all of it was killed from outside, or the machine went down: lock free, ``pid`` but no ``exit``: Lost, no fault of the trial.
-7.  the runner was about to kill it (``killed`` is written first): lock free, no ``exit``: exit code 137 with the reason noted.
+5.  it ended: the warden, which outlives the runner, has noted the exit code before it let go of the lock; the end is read as if the
+    runner had been there.
+6.  all of it was killed from outside, or the machine went down: lock free, process id but no exit code: Lost, no fault of the trial.
+7.  the runner was about to kill it (``killed`` is written first): lock free, no exit code: 137 with the reason that was written.
 8.  told to stop (``stop`` is written first, with the deadline), the signal perhaps not sent: it is sent again, the deadline stands.
-9.  the result is stored, the attempt not released: the mark is still there; it shows as ended until it is released.
-10. released halfway: the mark goes first; the rest is rubbish that nobody reads.
+9.  the result is stored, the attempt not released: the note is still there; it shows as ended until it is released.
+10. released: the note is gone; the rest is for people to read.
 
-Where a process is kept ready (``trial.reuse``), it forks the leader, which waits and notes the exit code itself, so that the list holds
-without a warden. Before 3 the lock is held by the runner (:mod:`seatrial.adapters.local.warm`) or, for a moment, by the process that is
+Where a process is kept ready (``trial.reuse``), it forks the leader, which waits and writes both numbers itself, into files of its own
+(``pid``, ``exit``), so that the list holds without a warden. Before 3 the lock is held by the runner (:mod:`seatrial.adapters.local.warm`) or, for a moment, by the process that is
 kept ready, and is free with their death: whoever is left finds 2 or 3.
 """
 
@@ -29,7 +29,6 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 from seatrial.adapters.local import records
 from seatrial.adapters.local.files import is_locked, open_locked
@@ -118,16 +117,16 @@ class LiveAttempt:
         Raises:
             OSError: If the machine has no room for the process; it can be tried again.
         """
-        if isinstance(command, str):
-            self._fail_to_start(127, command)
-            return
-        lock = open_locked(self.files.lock)
+        lock = open_locked(self.files.note_name)
         if lock is None:
-            raise BlockingIOError(f"{self.files.lock} is held")
+            raise BlockingIOError(f"{self.files.note} is held")
         try:
-            reached("lock taken")
-            records.write_start(self.files, self.record)
+            reached("note made")
+            records.write_start(lock, self.record)
             reached("start recorded")
+            if isinstance(command, str):
+                self._fail_to_start(127, command)
+                return
             self.awaited = hand_over is not None and hand_over(self.files, command, lock)
             if not self.awaited:
                 self._spawn(command, lock, launcher, reached)
@@ -142,7 +141,7 @@ class LiveAttempt:
         Raises:
             OSError: If the machine has no room for the process; it can be tried again.
         """
-        lock = open_locked(self.files.lock)
+        lock = open_locked(self.files.note)
         if lock is not None:
             try:
                 if records.read_pid(self.files) is None and records.read_exit(self.files) is None:
@@ -154,7 +153,7 @@ class LiveAttempt:
     def _spawn(self, command: Command, lock: int, launcher: Launcher, reached: Callable[[str], None]) -> None:
         if self.record.warm:
             self.record = replace(self.record, warm=False)
-            records.write_start(self.files, self.record)
+            records.write_start(lock, self.record)
         try:
             self.process = launcher.spawn(self.files, command, lock, reached)
         except OSError as error:
@@ -173,7 +172,6 @@ class LiveAttempt:
 
     def _fail_to_start(self, code: int, message: str) -> None:
         self.files.output.write_text(f"seatrial: {message}\n")
-        records.write_start(self.files, self.record)
         records.write_exit(self.files, code)
         self.shown = self._conclude(self.record.started_at.timestamp())
 
@@ -205,15 +203,14 @@ class LiveAttempt:
             return False
         if not self._is_over(now):
             self._enforce(now)
-            trim(self.files.output, self._sizes[1], limits)
+            trim(self.files.output_name, self._sizes[1], limits)
             return False
         if not self._drained(now):
             return False
         self.never_began = self.adopted and _is_untouched(self.files)
         if self.never_began:
             return True
-        self._read_sizes()
-        trim(self.files.output, self._sizes[1], limits)
+        trim(self.files.output_name, _size(self.files.output_name), limits)
         self.shown = self._conclude(now)
         return True
 
@@ -225,7 +222,7 @@ class LiveAttempt:
         return self._sizes[0] != before[0] or (self._sizes[0] == 0 and self._sizes[1] != before[1])
 
     def _read_sizes(self) -> None:
-        self._sizes = (_size(self.files.observations), _size(self.files.output))
+        self._sizes = (_size(self.files.observations_name), _size(self.files.output_name))
 
     def _is_over(self, now: float) -> bool:
         if self.process is not None:
@@ -239,11 +236,11 @@ class LiveAttempt:
         # Whoever tells may be busy, or hang.
         self._look_at = now + _LOOK_EVERY_SECONDS
         # Read once: between its fork and its first line it has no id, and a moment later it has one.
-        pid, noted_at = records.read_pid(self.files), _written_at(self.files.pid)
+        pid, noted_at = records.read_pid(self.files), records.read_pid_time(self.files)
         if pid is None:
-            return not is_locked(self.files.lock)
+            return not is_locked(self.files.note)
         # Where locks do not span processes (some network file systems) the leader's command line tells.
-        return not has_leader(pid, self.files.termination, noted_at, self.files.lock)
+        return not has_leader(pid, self.files.termination, noted_at, self.files.note)
 
     def _enforce(self, now: float) -> None:
         if self._killed:
@@ -264,7 +261,7 @@ class LiveAttempt:
         if limit is not None and now - self._measured_at >= _MEMORY_EVERY_SECONDS:
             self._measured_at = now
             used = measure_group(
-                self._leader(), self.record.started_at, self.files.lock, without_leader=self.record.warm
+                self._leader(), self.record.started_at, self.files.note, without_leader=self.record.warm
             )
             if used > limit:
                 message = f"used {used >> 20} MiB of memory, and its limit is {limit >> 20} MiB"
@@ -279,37 +276,44 @@ class LiveAttempt:
         if self.process is not None:
             self.process.signal(number)
         else:
-            signal_orphans(self._leader(), self.record.started_at, number, self.files.lock)
+            signal_orphans(self._leader(), self.record.started_at, number, self.files.note)
 
     def _leader(self) -> int | None:
         return self.process.pid if self.process is not None else records.read_pid(self.files)
 
     def _drained(self, now: float) -> bool:
         """End what is left of it after its leader; return whether nothing is."""
+        first = self._drain_until is None
         if self._drain_until is None:
             self._drain_until = now + _DRAIN_SECONDS
             if self.process is None:
                 # What the warden of another runner did not end; the group of a child of ours was ended with it.
-                signal_orphans(self._leader(), self.record.started_at, signal.SIGKILL, self.files.lock)
-        if not is_locked(self.files.lock):
+                signal_orphans(self._leader(), self.record.started_at, signal.SIGKILL, self.files.note)
+        if not is_locked(self.files.note_name):
             return True
-        kill_strays(self.files.termination, self.record.started_at, self.files.lock if self.record.warm else None)
+        if first:
+            # What is being started beside it holds a copy of its lock for a moment; to look at all processes takes many such moments.
+            return False
+        kill_strays(self.files.termination, self.record.started_at, self.files.note if self.record.warm else None)
         if now < self._drain_until:
             return False
         self._notes.append("some of its processes could not be ended")
         return True
 
     def _conclude(self, now: float) -> Attempt:
-        code, killed = records.read_exit(self.files), records.read_killed(self.files)
-        if code is None and self.process is not None:
-            # The disk had no room for it.
-            code = self.process.code
-        elif code is None and killed is not None:
-            code = 137
+        if self.process is not None:
+            # Who started it need not read what is known here.
+            code, killed = self.process.code, records.read_killed(self.files) if self._killed else None
+            over = self.process.ended_at
+        else:
+            code, killed = records.read_exit(self.files), records.read_killed(self.files)
+            over = None if code is None else records.read_exit_time(self.files)
+            if code is None and killed is not None:
+                code = 137
         report, note = parse_report(_read_some(self.files))
         known = replace(
             self.shown,
-            finished_at=_written_at(self.files.exit) or datetime.fromtimestamp(now, UTC),
+            finished_at=over or datetime.fromtimestamp(now, UTC),
             report=report,
             notes=(*self.shown.notes, *self._notes, *([note] if note else [])),
         )
@@ -322,9 +326,10 @@ class LiveAttempt:
 
 def find_attempt(files: AttemptFiles, trial: str, number: int, now: float) -> LiveAttempt | None:
     """Return an attempt that an earlier runner left, None when it never began (its folder is removed then)."""
+    files = records.find_older(files)
     record = records.read_start(files)
     # Whoever holds the lock may write and let go of it meanwhile, not the other way round.
-    if not is_locked(files.lock) and _is_untouched(files):
+    if not is_locked(files.note) and _is_untouched(files):
         shutil.rmtree(files.folder, ignore_errors=True)
         return None
     if record is None:
@@ -347,7 +352,7 @@ def find_attempt(files: AttemptFiles, trial: str, number: int, now: float) -> Li
 def _is_untouched(files: AttemptFiles) -> bool:
     """Whether no process of it has written anything: it never ran."""
     # Whoever was to note its id may have died in the moment after it began.
-    silent = _size(files.output) == _size(files.observations) == 0 and not files.termination.exists()
+    silent = _size(files.output_name) == _size(files.observations_name) == 0 and not files.termination.exists()
     return silent and records.read_pid(files) is None and records.read_exit(files) is None
 
 
@@ -365,23 +370,18 @@ def _explain(code: int, killed: KillReason | None, files: AttemptFiles) -> tuple
     return reason, f"{words}; its last lines:\n{last[-_QUOTE_LIMIT:]}" if last else words
 
 
-def _size(path: Path) -> int:
+def _size(name: str) -> int:
     try:
-        return path.stat().st_size
+        return os.stat(name).st_size  # noqa: PTH116 - asked for every running trial several times a second
     except OSError:
         return 0
 
 
-def _written_at(path: Path) -> datetime | None:
-    try:
-        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    except OSError:
-        return None
-
-
 def _read_some(files: AttemptFiles) -> bytes:
     try:
-        with files.termination.open("rb") as file:
-            return file.read(LIMIT_BYTES + 1)
+        descriptor = os.open(files.termination_name, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return b""
+    with os.fdopen(descriptor, "rb") as file, contextlib.suppress(OSError):
+        return file.read(LIMIT_BYTES + 1)
+    return b""

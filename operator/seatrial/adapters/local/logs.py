@@ -29,18 +29,19 @@ class LogLimits:
     tail_bytes: int = 1 << 20
 
 
-def trim(path: Path, size: int, limits: LogLimits) -> None:
+def trim(name: Path | str, size: int, limits: LogLimits) -> None:
     """Cut the middle out of a log that outgrew its limit, while its writers go on.
 
     They append, so that each further write lands at the new end. What is written between the reading of the tail and the cut is lost.
 
     Args:
-        path: The log.
+        name: The log.
         size: Its bytes when last looked at: a reason to look again, never what is cut by, since the log may have been trimmed since.
         limits: How much stays.
     """
     if size <= limits.most_bytes:
         return
+    path = Path(name)
     with contextlib.suppress(OSError), path.open("r+b") as log:
         now = log.seek(0, os.SEEK_END)
         if now <= limits.most_bytes:

@@ -52,9 +52,9 @@ def build_variables(
     paths = TrialPaths(
         checkpoints=checkpoint_url(pod.study) or str(directory.root / "checkpoints"),
         needed=needed,
-        termination=str(files.termination),
-        observations=str(files.observations),
-        stop=str(files.stop),
+        termination=files.termination_name,
+        observations=files.observations_name,
+        stop=files.stop_name,
     )
     until = until_step(pod.study.spec, pod.trial)
     given = build_environment(pod.study, pod.trial, pod.attempt, paths, rungs=rungs, until_step=until)

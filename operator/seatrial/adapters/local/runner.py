@@ -192,9 +192,8 @@ class LocalRunner:
                 f"attempt {number} of {name} has not ended; release it when it has", retry_after_seconds=1.0
             )
         if self._queue.pop(name, None) is None:
-            files = self._live.pop(name).files
-            for path in (self._directory.mark(name, number), files.lock, files.pid):
-                path.unlink(missing_ok=True)
+            del self._live[name]
+            self._remove_note(name, number)
 
     async def retain(self, study: Study, needed: Needed) -> None:
         """Remove what need not stay beside the study, or, in an object store, let the attempts that start from now on do so."""
@@ -279,18 +278,22 @@ class LocalRunner:
         except OSError as error:
             raise TransientError(f"{folder} cannot be made: {error.strerror}; make room on the disk") from error
         self._keeper = asyncio.get_running_loop().create_task(self._keep(), name="seatrial-runner")
-        marks = [(name, int(number)) for name, number in _read_marks(self._directory.open)]
-        for name, number in sorted(marks):
+        notes = [(name, int(number)) for name, number in _read_names(self._directory.open)]
+        for name, number in sorted(notes):
             live = find_attempt(self._directory.attempt(name, number), name, number, self._now())
             older = self._live.get(name)
             if live is None:
-                self._directory.mark(name, number).unlink(missing_ok=True)
+                self._remove_note(name, number)
                 continue
             if older is not None:
                 # Its successor was started: it had ended and its result was stored.
-                self._directory.mark(name, older.shown.number).unlink(missing_ok=True)
+                self._remove_note(name, older.shown.number)
             self._live[name] = live
             self._ledger.hold(name, live.record.share)
+
+    def _remove_note(self, name: str, number: int) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._directory.attempt(name, number).note_name)  # noqa: PTH108 - a path takes longer to make
 
     async def _keep(self) -> None:
         """Look after what nobody else tells of."""
@@ -357,7 +360,7 @@ class LocalRunner:
     def _forget(self, name: str) -> None:
         """Forget an attempt that never began, so that it is started under the same number."""
         live = self._live.pop(name)
-        self._directory.mark(name, live.shown.number).unlink(missing_ok=True)
+        self._remove_note(name, live.shown.number)
         shutil.rmtree(live.files.folder, ignore_errors=True)
 
     def _poll_again(self) -> None:
@@ -400,10 +403,8 @@ class LocalRunner:
         pod = queued.pod
         files = self._directory.attempt(name, pod.attempt)
         self._reached("share taken")
-        self._directory.mark(name, pod.attempt).touch()
-        self._reached("mark made")
-        _make_folder(files)
-        self._directory.checkpoints(name).mkdir(parents=True, exist_ok=True)
+        _make_own_folder(files)
+        _make_folder(f"{self._directory.root}/checkpoints/{name}")
         self._reached("folder made")
         live = _begin(files, queued, share, self._machine, self._clock.now())
         self._live[name] = live
@@ -435,24 +436,36 @@ class LocalRunner:
         return self._clock.now().timestamp()
 
 
-def _make_folder(files: AttemptFiles) -> None:
+def _make_own_folder(files: AttemptFiles) -> None:
     """Make the attempt's folder anew.
 
     Raises:
         TransientError: If processes of an attempt that was here before still live.
     """
-    try:
-        files.folder.mkdir(parents=True)
-    except FileExistsError:
-        if is_locked(files.lock):
-            raise TransientError(f"processes of an earlier attempt in {files.folder} still run; end them") from None
+    _make_folder(os.path.dirname(files.folder_name))  # noqa: PTH120 - as below
+    if not _make_folder(files.folder_name):
+        if is_locked(files.note_name):
+            raise TransientError(f"processes of an earlier attempt in {files.folder} still run; end them")
         shutil.rmtree(files.folder)
         files.folder.mkdir()
 
 
-def _read_marks(folder: Path) -> list[tuple[str, str]]:
-    marks = [tuple(name.rsplit(".", 1)) for name in os.listdir(folder)]  # noqa: PTH208 - names are all that is wanted
-    return [(mark[0], mark[1]) for mark in marks if len(mark) == 2 and mark[1].isdigit()]
+def _make_folder(name: str) -> bool:
+    """Make a folder, and those above it that are missing; return whether it was not there."""
+    try:
+        os.mkdir(name)  # noqa: PTH102 - a path takes as long to make as a folder, and this makes three for each attempt
+    except FileNotFoundError:
+        os.makedirs(name)  # noqa: PTH103
+    except FileExistsError:
+        if not os.path.isdir(name):  # noqa: PTH112
+            raise
+        return False
+    return True
+
+
+def _read_names(folder: Path) -> list[tuple[str, str]]:
+    names = [tuple(name.rsplit(".", 1)) for name in os.listdir(folder)]  # noqa: PTH208 - names are all that is wanted
+    return [(name[0], name[1]) for name in names if len(name) == 2 and name[1].isdigit()]
 
 
 def _begin(files: AttemptFiles, queued: _Queued, share: Share, machine: Machine, now: datetime) -> LiveAttempt:

@@ -43,6 +43,7 @@ class DirectoryStore:
         self._owner = owner
         self._trials: dict[str, Trial] = {}
         self._stamps: dict[str, _Stamp] = {}
+        self._folder = str(directory.trials)
         self._sorted: tuple[Trial, ...] | None = None
         self._study: Study | None = None
         self._loaded = False
@@ -59,7 +60,7 @@ class DirectoryStore:
         )
         self._study = study.model_copy(update={"metadata": metadata, "status": old.status if old else study.status})
         if changed or old != self._study:
-            self._write(self._directory.study, self._study, lasting=True)
+            self._write(str(self._directory.study), self._study, lasting=True)
         return StudyKey(study.metadata.namespace or "default", study.metadata.name)
 
     async def read_study(self, key: StudyKey) -> Study | None:
@@ -115,22 +116,23 @@ class DirectoryStore:
         study = self.stored_study()
         if study is not None and study.status != status:
             self._study = study.model_copy(update={"status": status})
-            self._write(self._directory.study, self._study, lasting=False)
+            self._write(str(self._directory.study), self._study, lasting=False)
 
     def close(self) -> None:
         """Make everything durable."""
         self._syncer.close()
 
     def _write_trial(self, trial: Trial, *, lasting: bool) -> Trial:
+        name = trial.metadata.name
         if not self._trials:
-            with _explaining(self._directory.trials):
+            with _explaining(self._folder):
                 self._directory.trials.mkdir(parents=True, exist_ok=True)
-        self._write(self._directory.trial(trial.metadata.name), trial, lasting=lasting)
-        self._trials[trial.metadata.name] = trial
+        self._write(f"{self._folder}/{name}.json", trial, lasting=lasting)
+        self._trials[name] = trial
         self._sorted = None
         return trial
 
-    def _write(self, path: Path, model: Wire, *, lasting: bool) -> None:
+    def _write(self, path: str, model: Wire, *, lasting: bool) -> None:
         if not self._owner:
             raise UsageError(f"{path} is read by this process and written only by the one that runs the study")
         with _explaining(path):
@@ -210,7 +212,7 @@ def _ended(status: TrialStatus) -> bool:
 
 
 @contextlib.contextmanager
-def _explaining(path: Path) -> Iterator[None]:
+def _explaining(path: str) -> Iterator[None]:
     """Say of a disk that takes nothing what to do, and let the run wait for that.
 
     Raises:

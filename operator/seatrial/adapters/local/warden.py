@@ -1,7 +1,7 @@
 """The process that starts trials, and outlives who asked for them; run as a program, by its path.
 
 It is asked over the socket that is its standard input, by one runner, and answers there. It starts each command as the leader of a
-session of its own, notes its process id before and its exit code after, and tells both. When its runner is gone it waits for the
+session of its own, writes process id and exit code into the note of the attempt, and tells both. When its runner is gone it waits for the
 commands that still run, notes how they end, and ends itself. It must not decide anything, keep anything else, or import Seatrial: it
 starts in a few milliseconds and is small.
 
@@ -28,12 +28,14 @@ STARTED, REFUSED, ENDED = 0, 1, 2
 """Words: started (process id, 0), refused (errno, 0), ended (process id, exit code as a shell tells it)."""
 
 START, SIGNAL = b"start", b"signal"
-"""Requests: (folder of the attempt, working directory, number of arguments, arguments, environment) with the descriptors of the
-lock and of the output; and (process id, number of the signal)."""
+"""Requests: (working directory, number of arguments, arguments, environment) with the descriptors of the attempt's note, whose lock is
+held, and of the output; and (process id, number of the signal)."""
+
+PID_AT, EXIT_AT, NUMBER_WIDTH = 0, 12, 12
+"""Where in the note the process id and the exit code stand, and how wide each is with its line end."""
 
 _RECEIVE_BYTES = 1 << 16
 _MOST_DESCRIPTORS = 16
-_PID_WIDTH = 12
 # Python ignores these; a command expects them as they are.
 _TO_DEFAULT = [signal.SIGPIPE, signal.SIGXFSZ]
 
@@ -54,7 +56,7 @@ class Warden:
         self._connected = True
         self._received = bytearray()
         self._descriptors: list[int] = []
-        self._children: dict[int, tuple[bytes, int]] = {}
+        self._children: dict[int, int] = {}
         self._nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
 
     def run(self) -> None:
@@ -104,28 +106,22 @@ class Warden:
                 os.killpg(pid, int(fields[2]))
 
     def _start(self, fields: list[bytes], lock: int, output: int) -> None:
-        folder, directory, count, *rest = fields
+        directory, count, *rest = fields
         arguments, environment = rest[: int(count)], rest[int(count) :]
-        note = None
         try:
-            # Room for the number is made first: a command whose process id nobody can note must not run.
-            note = os.open(folder + b"/pid", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-            os.write(note, b" " * _PID_WIDTH)
             os.chdir(directory)
             os.set_inheritable(lock, True)
             pid = self._spawn(arguments, dict(text.split(b"=", 1) for text in environment), output)
             os.set_inheritable(lock, False)
-            os.pwrite(note, b"%*d\n" % (_PID_WIDTH - 1, pid), 0)
+            _note(lock, PID_AT, pid)
         except OSError as error:
             os.close(lock)
             self._tell(REFUSED, error.errno or errno.EIO)
         else:
-            self._children[pid] = (folder, lock)
+            self._children[pid] = lock
             self._tell(STARTED, pid)
         finally:
             os.close(output)
-            if note is not None:
-                os.close(note)
 
     def _spawn(self, arguments: list[bytes], environment: dict[bytes, bytes], output: int) -> int:
         start = self._fork if self._forks else self._posix_spawn
@@ -181,11 +177,11 @@ class Warden:
             if ended is None:
                 return
             pid, status = ended
-            folder, lock = self._children.pop(pid)
+            lock = self._children.pop(pid)
             code = os.waitstatus_to_exitcode(status)
             code = 128 - code if code < 0 else code
             with contextlib.suppress(OSError):
-                _note(folder + b"/exit", code)
+                _note(lock, EXIT_AT, code)
             os.close(lock)
             self._tell(ENDED, pid, code)
 
@@ -225,13 +221,9 @@ def _kill_group(leader: int) -> None:
         os.killpg(leader, signal.SIGKILL)
 
 
-def _note(path: bytes, number: int) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-    try:
-        # One write: a number without its line end is not whole.
-        os.write(descriptor, b"%d\n" % number)
-    finally:
-        os.close(descriptor)
+def _note(lock: int, place: int, number: int) -> None:
+    # One write: a number without its line end is not whole.
+    os.pwrite(lock, b"%*d\n" % (NUMBER_WIDTH - 1, number), place)
 
 
 def _pipe() -> tuple[int, int]:

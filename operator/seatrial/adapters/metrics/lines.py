@@ -17,14 +17,14 @@ class LineReader:
     """Reads what was appended to a file since the last time.
 
     Args:
-        path: The file; need not exist yet.
+        path: The file; need not exist yet. By its name where there are many: a path takes as long to make.
         longest: Lines longer than this many bytes are skipped whole.
 
     Attributes:
         skipped: Number of lines that were too long.
     """
 
-    def __init__(self, path: Path, longest: int) -> None:
+    def __init__(self, path: Path | str, longest: int) -> None:
         self._path = path
         self._longest = longest
         self._offset = 0
@@ -42,7 +42,7 @@ class LineReader:
             size = os.stat(self._path).st_size  # noqa: PTH116 - asked for every running trial several times a second
             if size == self._offset:
                 return [], False
-            with self._path.open("rb") as file:
+            with open(self._path, "rb", buffering=0) as file:  # noqa: PTH123 - as above
                 if size < self._offset:
                     self._offset = _find_again(file.read(_HEAD_BYTES), self._offset)
                     self._partial, self._in_long_line = b"", False

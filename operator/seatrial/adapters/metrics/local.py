@@ -125,8 +125,8 @@ class _Pair:
 
     def __init__(self, directory: StudyDirectory, trial: str, number: int) -> None:
         files = directory.attempt(trial, number)
-        self.observations = LineReader(files.observations, OBSERVATION_LIMIT_BYTES)
-        self.output = LineReader(files.output, OBSERVATION_LIMIT_BYTES)
+        self.observations = LineReader(files.observations_name, OBSERVATION_LIMIT_BYTES)
+        self.output = LineReader(files.output_name, OBSERVATION_LIMIT_BYTES)
 
 
 class LocalMetricSource:
