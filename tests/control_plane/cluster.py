@@ -42,7 +42,7 @@ def wait_until(condition: Callable[[], bool], *, what: str, seconds: float = _ST
         now = time.monotonic()
         if now > end:
             raise TimeoutError(f"waited {seconds:g} s for {what}")
-        time.sleep(min(max(0.02, now - began), 0.2))
+        time.sleep(min(max(0.05, now - began), 0.2))
         began = time.monotonic()
 
 

@@ -18,7 +18,7 @@ __all__ = ["PATIENCE_SECONDS", "Ending", "Kubelet"]
 PATIENCE_SECONDS = 180.0
 """No test takes the server away for so long, and on a busy machine it is there again a minute after its start."""
 
-_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 0.2
+_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 0.2
 
 Pod = dict[str, Any]
 
