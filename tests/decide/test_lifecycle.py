@@ -14,6 +14,7 @@ from seatrial.api.trial import Trial, reason_of
 from seatrial.decide.actions import FinishTrial, PassRung, RecordPhase, RequeueTrial, StopAttempt
 from seatrial.decide.attempts import FinalMetric, Phase, Report, ReportStatus, SavedCheckpoint
 from seatrial.decide.curves import CurveBuilder
+from seatrial.decide.history import HistoryReader
 from seatrial.decide.lifecycle import (
     describe_assignment,
     new_trial,
@@ -277,7 +278,7 @@ def test_values_that_are_not_finite_survive_the_record(value):
 
     assert snapshot.trials[0].values == pytest.approx((value,), nan_ok=True)
     assert snapshot.trials[0].curve.last.value == pytest.approx(value, nan_ok=True)
-    assert snapshot.history().evaluated[0].failed
+    assert HistoryReader().read(snapshot).evaluated[0].failed
 
 
 def test_an_attempt_of_a_higher_number_than_the_record_is_taken_for_what_it_is():

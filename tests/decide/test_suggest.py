@@ -4,18 +4,15 @@ import pytest
 
 from decide.builders import a_snapshot, a_study, a_trial, done, running
 from seatrial.api.conditions import TrialReason
-from seatrial.decide.suggest import propose, trial_seed
-from seatrial.search.build import build_algorithm, build_space, initial_assignments
+from seatrial.decide.history import HistoryReader
+from seatrial.decide.suggest import Proposer, trial_seed
+from seatrial.search.build import initial_assignments
 
 KINDS = [{"name": "kind", "type": "categorical", "choices": ["a", "b", "c"]}]
 
 
 def proposals(*trials, count=3, **spec):
-    study = a_study(**spec)
-    space = build_space(study.spec.parameters)
-    return propose(
-        a_snapshot(*trials, study=study), space=space, algorithm=build_algorithm(study.spec, space), count=count
-    )
+    return Proposer().propose(a_snapshot(*trials, study=a_study(**spec)), count)
 
 
 def test_known_good_points_come_first_in_their_order():
@@ -97,7 +94,7 @@ def test_a_lost_record_leaves_a_gap_that_is_filled_first():
     assert (snapshot.next_index, snapshot.free_indices) == (2, 2)
     assert snapshot.find("s-4").index == 4
     assert snapshot.find("s-2") is None
-    assert snapshot.history().next_index == 2
+    assert HistoryReader().read(snapshot).next_index == 2
 
 
 def test_a_snapshot_without_gaps_has_no_end_of_free_numbers():
@@ -125,7 +122,7 @@ def test_what_an_assignment_cannot_do_is_told_to_the_search_and_what_the_cluster
         a_trial(5, reason=TrialReason.CANCELLED),
     )
 
-    history = study.history()
+    history = HistoryReader().read(study)
 
     assert [(seen.index, seen.failed) for seen in history.evaluated] == [(0, False), (1, True), (2, True), (3, True)]
     assert [seen.index for seen in history.pending] == [4]

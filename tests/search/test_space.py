@@ -117,6 +117,14 @@ def test_true_one_and_one_point_nought_as_choices_stay_apart_where_json_tells_th
     assert [type(space.complete({"x": value})["x"]) for value in (True, 1, "1")] == [bool, int, str]
 
 
+def test_the_identity_of_a_trial_is_that_of_its_assignment_when_others_have_come_and_gone():
+    space = SearchSpace([Float(name="x", low=0.0, high=1.0)])
+
+    # Each is let go of at once, so that the next one may lie where it lay; and there are more than are remembered.
+    for place in range(60_000):
+        assert space.key_of_trial({"x": place / 60_000}) == (("x", "n", place / 60_000),)
+
+
 def test_an_int_written_as_a_float_is_the_same_trial():
     space = SearchSpace([Int(name="n", low=1, high=5), Float(name="x", low=0, high=5)])
 

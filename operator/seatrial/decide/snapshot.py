@@ -19,7 +19,7 @@ from seatrial.decide.causes import Cause
 from seatrial.decide.changes import changed_places
 from seatrial.decide.curves import Curve, CurveBuilder, Curves
 from seatrial.decide.values import minimised, parse_number, read_finals, read_values, read_violations
-from seatrial.search.base import Evaluated, Exhausted, History, Membership, Move, Pending, Saved, Source
+from seatrial.search.base import Evaluated, Exhausted, Membership, Move, Saved, Source
 from seatrial.search.build import planned_trials
 from seatrial.search.space import Assignment
 
@@ -241,22 +241,6 @@ class StudySnapshot:
         if index.isdecimal() and int(index) < len(self.trials) and self.trials[int(index)].name == name:
             return self.trials[int(index)]
         return next((trial for trial in self.trials if trial.name == name), None)
-
-    def history(self) -> History:
-        """Return what the search may know."""
-        evaluated = tuple(seen for trial in self.trials if (seen := trial.evaluated()) is not None)
-        pending = tuple(
-            Pending(
-                index=t.index,
-                assignment=t.assignment,
-                until_step=t.until_step,
-                source=t.source,
-                membership=t.membership,
-            )
-            for t in self.trials
-            if not t.terminal and not t.succeeded
-        )
-        return History(evaluated=evaluated, pending=pending, next_index=self.next_index)
 
     def show(self, value: float, objective: int = 0) -> str:
         """Write a minimised value in the user's words."""

@@ -6,13 +6,14 @@ import numpy as np
 
 from seatrial.api.conditions import TrialReason
 from seatrial.api.study import StudySpec
+from seatrial.decide.history import HistoryReader
 from seatrial.decide.snapshot import StudySnapshot
 from seatrial.search.algorithms import TRAITS
 from seatrial.search.base import Algorithm, Exhausted, History, Membership, Source, Suggestion
 from seatrial.search.build import build_algorithm, build_space, initial_assignments
 from seatrial.search.space import Assignment, Key, SearchSpace
 
-__all__ = ["Proposal", "Proposals", "Proposer", "propose", "trial_seed"]
+__all__ = ["Proposal", "Proposals", "Proposer", "trial_seed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,15 +50,17 @@ class Proposer:
     def __init__(self) -> None:
         self._spec: StudySpec | None = None
         self._built: tuple[SearchSpace, Algorithm] | None = None
+        self._reader = HistoryReader()
 
     def propose(self, snapshot: StudySnapshot, count: int) -> Proposals:
         """Return up to *count* trials to create next."""
         space, algorithm = self._build(snapshot.spec)
-        return propose(snapshot, space=space, algorithm=algorithm, count=count)
+        history = self._reader.read(snapshot)
+        return _propose(snapshot, history, space=space, algorithm=algorithm, count=count)
 
     def recommend(self, snapshot: StudySnapshot) -> int | None:
         """Return the index of the algorithm's choice of the winner."""
-        return self._build(snapshot.spec)[1].recommend(snapshot.history())
+        return self._build(snapshot.spec)[1].recommend(self._reader.read(snapshot))
 
     def _build(self, spec: StudySpec) -> tuple[SearchSpace, Algorithm]:
         if self._built is None or (self._spec is not spec and self._spec != spec):
@@ -67,19 +70,20 @@ class Proposer:
         return self._built
 
 
-def propose(study: StudySnapshot, *, space: SearchSpace, algorithm: Algorithm, count: int) -> Proposals:
+def _propose(
+    study: StudySnapshot, history: History, *, space: SearchSpace, algorithm: Algorithm, count: int
+) -> Proposals:
     """Return up to *count* trials to create next.
 
     Fewer come back where a lost record left a gap between the indices: it is filled first.
     """
-    history = study.history()
     room = study.free_indices
     count = count if room is None else min(count, room)
     known: dict[Key, str] = {}
     for trial in study.trials:
         # A cancelled trial has no result to take over.
         if trial.reason is not TrialReason.CANCELLED and trial.index < history.next_index:
-            known.setdefault(space.key(trial.assignment), trial.name)
+            known.setdefault(space.key_of_trial(trial.assignment), trial.name)
     # A population gives its first members to the known-good points itself.
     initial = () if TRAITS[study.spec.algorithm.name.value].continues else initial_assignments(study.spec)
     found: list[Proposal] = []

@@ -16,6 +16,11 @@ from seatrial.search.parameters import Parameter, Value, describe, is_same
 
 __all__ = ["Assignment", "Key", "SearchSpace"]
 
+_KEYS_KEPT = 50_000
+
+# Keys that are remembered: a megabyte or two.
+_MOST_KEYS = 4096
+
 Assignment = dict[str, Value]
 Key = tuple[tuple[str, str, Value], ...]
 """Identity of an assignment: (name, type, value) of its active parameters; True, 1 and 1.0 stay apart."""
@@ -36,7 +41,9 @@ class SearchSpace:
         self.declared = tuple(parameters)
         self.parameters = _parents_first(self.declared)
         self.by_name: dict[str, Parameter] = {parameter.name: parameter for parameter in self.parameters}
+        self._keys: dict[int, tuple[Assignment, Key]] = {}
         self.position: dict[str, int] = {parameter.name: i for i, parameter in enumerate(self.parameters)}
+        self._keys: dict[tuple[object, ...], Key] = {}
 
     def __len__(self) -> int:
         return len(self.parameters)
@@ -109,10 +116,32 @@ class SearchSpace:
 
     def key(self, assignment: Mapping[str, Value]) -> Key:
         """Return the identity of an assignment: two assignments are the same trial exactly if their keys are equal."""
+        # An algorithm asks for those of the whole history each time. As texts are told apart from numbers, so are 1, 1.0 and True.
+        given = (*assignment.items(), *map(type, assignment.values()))
+        found = self._keys.get(given)
+        if found is None:
+            if len(self._keys) >= _MOST_KEYS:
+                self._keys.clear()
+            found = self._keys[given] = self._key(assignment)
+        return found
+
+    def _key(self, assignment: Mapping[str, Value]) -> Key:
         return tuple(
             (name, "b" if isinstance(value, bool) else "s" if isinstance(value, str) else "n", value)
             for name, value in self.prune({**self._defaults, **assignment}).items()
         )
+
+    def key_of_trial(self, assignment: Assignment) -> Key:
+        """Return the same for an assignment that nobody changes any more; remembered, for a question has those of ten thousand trials."""
+        known = self._keys.get(id(assignment))
+        if known is not None and known[0] is assignment:
+            return known[1]
+        key = self.key(assignment)
+        if len(self._keys) >= _KEYS_KEPT:
+            self._keys.clear()
+        # The assignment is held as well: its id is no other one's meanwhile.
+        self._keys[id(assignment)] = assignment, key
+        return key
 
     # ---- unit cube ---------------------------------------------------------------------------------------------------
 

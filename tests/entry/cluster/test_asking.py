@@ -14,12 +14,11 @@ import pytest
 from decide.builders import a_study, done
 from seatrial.api.study import Study
 from seatrial.decide.snapshot import Snapshotter, StudySnapshot
-from seatrial.decide.suggest import propose
+from seatrial.decide.suggest import Proposer
 from seatrial.entry.cluster.asking import AskDesk, AskFailed, AskTimes, StillThinking, _build_question
 from seatrial.entry.cluster.suggesting import StudySuggester
 from seatrial.entry.cluster.thinking import STUDIES_KEPT, Thinker
 from seatrial.errors import TransientError
-from seatrial.search.build import build_algorithm, build_space
 
 # A study of this name makes the process behave so.
 _ROUGH = """
@@ -68,8 +67,7 @@ def with_desk(body: Callable[[AskDesk], Awaitable[None]], times: AskTimes = _TIM
 
 def test_another_process_answers_as_this_one_does():
     snapshot = a_snapshot()
-    space = build_space(snapshot.spec.parameters)
-    expected = propose(snapshot, space=space, algorithm=build_algorithm(snapshot.spec, space), count=3)
+    expected = Proposer().propose(snapshot, 3)
 
     async def body(found: AskDesk) -> None:
         first = await found.ask("noisy", snapshot, 3)
@@ -103,9 +101,6 @@ def test_more_studies_than_a_process_keeps_are_answered_again_and_again_and_no_a
 
 def test_only_what_is_new_is_sent_and_nothing_of_it_is_lost():
     snapshot = a_snapshot()
-    space = build_space(snapshot.spec.parameters)
-    algorithm = build_algorithm(snapshot.spec, space)
-
     trials = tuple(done(i, 0.5) for i in range(4))
     before, after = replace(snapshot, trials=trials[:3]), replace(snapshot, trials=trials)
     thinker = Thinker()
@@ -114,10 +109,10 @@ def test_only_what_is_new_is_sent_and_nothing_of_it_is_lost():
     question = _build_question(before.trials, "s", after, 2)
 
     assert set(question.changed) == {3}
-    assert thinker.answer(question).proposals == propose(after, space=space, algorithm=algorithm, count=2)
+    assert thinker.answer(question).proposals == Proposer().propose(after, 2)
     # Trials that were taken away are taken away there, too.
     shorter = _build_question(after.trials, "s", before, 2)
-    assert thinker.answer(shorter).proposals == propose(before, space=space, algorithm=algorithm, count=2)
+    assert thinker.answer(shorter).proposals == Proposer().propose(before, 2)
 
 
 def test_a_process_that_lacks_what_a_question_builds_on_says_so():
@@ -267,8 +262,7 @@ def test_an_edited_study_does_not_get_an_answer_to_what_it_was():
             except StillThinking:
                 await asyncio.sleep(0)
 
-        space = build_space(edited.spec.parameters)
-        expected = propose(edited, space=space, algorithm=build_algorithm(edited.spec, space), count=1)
+        expected = Proposer().propose(edited, 1)
         assert (found.asked, answer) == (2, expected)
 
     asyncio.run(main())
