@@ -18,9 +18,6 @@ __all__ = ["Assignment", "Key", "SearchSpace"]
 
 _KEYS_KEPT = 50_000
 
-# Keys that are remembered: a megabyte or two.
-_MOST_KEYS = 4096
-
 Assignment = dict[str, Value]
 Key = tuple[tuple[str, str, Value], ...]
 """Identity of an assignment: (name, type, value) of its active parameters; True, 1 and 1.0 stay apart."""
@@ -43,7 +40,6 @@ class SearchSpace:
         self.by_name: dict[str, Parameter] = {parameter.name: parameter for parameter in self.parameters}
         self._keys: dict[int, tuple[Assignment, Key]] = {}
         self.position: dict[str, int] = {parameter.name: i for i, parameter in enumerate(self.parameters)}
-        self._keys: dict[tuple[object, ...], Key] = {}
 
     def __len__(self) -> int:
         return len(self.parameters)
@@ -116,16 +112,6 @@ class SearchSpace:
 
     def key(self, assignment: Mapping[str, Value]) -> Key:
         """Return the identity of an assignment: two assignments are the same trial exactly if their keys are equal."""
-        # An algorithm asks for those of the whole history each time. As texts are told apart from numbers, so are 1, 1.0 and True.
-        given = (*assignment.items(), *map(type, assignment.values()))
-        found = self._keys.get(given)
-        if found is None:
-            if len(self._keys) >= _MOST_KEYS:
-                self._keys.clear()
-            found = self._keys[given] = self._key(assignment)
-        return found
-
-    def _key(self, assignment: Mapping[str, Value]) -> Key:
         return tuple(
             (name, "b" if isinstance(value, bool) else "s" if isinstance(value, str) else "n", value)
             for name, value in self.prune({**self._defaults, **assignment}).items()
