@@ -24,6 +24,7 @@ from seatrial.api.trial import Trial
 from seatrial.decide.actions import Action
 from seatrial.decide.attempts import Attempt, Phase
 from seatrial.decide.curves import Curves
+from seatrial.entry.asking import NearSuggester
 from seatrial.entry.threads import trial_environment
 from seatrial.errors import TransientError, UsageError
 from seatrial.pace import Pace
@@ -239,6 +240,7 @@ class _Session:
             runner=self._runner,
             metrics=LocalMetricSource(directory),
             clock=clock,
+            suggester=NearSuggester(),
             observer=observer.on_action,
             keeper=self._runner,
             pace=Pace(),
