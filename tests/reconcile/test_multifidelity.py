@@ -1,6 +1,6 @@
 """Whole studies in which trials pause at rungs, on the simulated clock: whatever happens, no step is trained twice."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import pytest
@@ -14,6 +14,9 @@ from seatrial.api.conditions import StudyReason, TrialReason, find_condition
 from seatrial.api.study import Budget
 from seatrial.api.trial import reason_of
 from seatrial.decide.actions import PauseTrial, PromoteTrial, StartAttempt
+from seatrial.search.algorithms import ALGORITHMS
+from seatrial.search.base import Algorithm, Ask, History, Settings
+from seatrial.search.space import SearchSpace
 
 RULES = {
     "asha": {"rule": "asha", "asha": {"promote": True}},
@@ -333,6 +336,37 @@ def test_every_search_asks_while_the_rule_decides(algorithm):
     assert world.status().trials.total == 14
     assert world.count(TrialReason.COMPLETED) >= 1
     hold_invariants(world)
+
+
+def test_what_the_search_knows_of_a_trial_is_not_forgotten_while_it_goes_on_from_a_rung(monkeypatch):
+    told: list[History] = []
+
+    @dataclass(frozen=True)
+    class Listener:
+        inner: Algorithm
+
+        def ask(self, history: History, count: int) -> Ask:
+            told.append(history)
+            return self.inner.ask(history, count)
+
+        def recommend(self, history: History) -> int | None:
+            return self.inner.recommend(history)
+
+    def build_listener(space: SearchSpace, settings: Settings) -> Listener:
+        return Listener(ALGORITHMS["tpe"](space, settings))
+
+    monkeypatch.setattr("seatrial.search.build.ALGORITHMS", {**ALGORITHMS, "tpe": build_listener})
+    world = World(a_paused_study(algorithm="tpe", maxTrials=30), script=saving).run()
+    rungs = {trial.metadata.name: trial.status.rung for trial in world.records()}
+
+    assert {rung for rung in rungs.values() if rung} == {1, 3}
+    known: dict[int, int] = {}
+    for history in told:
+        steps = {trial.index: trial.step for trial in history.evaluated}
+        assert not steps.keys() & {trial.index for trial in history.pending}
+        assert all(steps.get(index, 0) >= step for index, step in known.items())
+        assert all(trial.stopped == (trial.step < 9) for trial in history.evaluated)
+        known = steps
 
 
 def test_repeats_of_a_paused_trial_wait_for_its_end_and_hold_nobody_up():
