@@ -1,6 +1,6 @@
 """Population-based training against random search with as many steps, on the paper's toy and on a real training.
 
-    python bench/pbt.py [--seeds 10] [--ray PYTHON]
+    python bench/pbt.py [--seeds 10] [--ray PYTHON] [--only WORD]
 
 Two tasks. *Toy*: the quadratic of Jaderberg et al. 2017, figure 2 (maximise 1.2 - |theta|^2 by gradients of a surrogate whose slopes are
 the hyperparameters), shown as a loss. *Digits*: an MLP in NumPy on the UCI digits, SGD with momentum; learning rate, momentum and
@@ -31,8 +31,9 @@ from seatrial.search.base import Algorithm, Evaluated, History, Saved, Settings 
 from seatrial.search.parameters import Float  # noqa: E402 - the path comes first
 from seatrial.search.space import SearchSpace  # noqa: E402 - the path comes first
 
+BASELINE = "random, constant"
 METHODS = {
-    "random, constant": None,
+    BASELINE: None,
     "pbt": {},
     "pbt, tournament": {"selection": "tournament"},
     "pbt, asynchronous": {"mode": "asynchronous"},
@@ -107,6 +108,9 @@ def main() -> None:
     options.add_argument("--seeds", type=int, default=10)
     options.add_argument("--ray", metavar="PYTHON")
     options.add_argument("--tasks", nargs="*", default=list(TASKS))
+    options.add_argument(
+        "--only", default="", metavar="WORD", help="only rows with this word, beside the constant ones"
+    )
     chosen = options.parse_args()
     for name in chosen.tasks:
         task = TASKS[name]
@@ -114,19 +118,23 @@ def main() -> None:
         print(f"{'method':20} {'median':>10} {'quartiles':>21} {'beats random':>13} {'seconds':>8}")
         rows = {}
         for method, words in METHODS.items():
+            if method != BASELINE and chosen.only not in method:
+                continue
             begun = time.perf_counter()
             run = run_random if words is None else lambda task, seed, words=words: run_population(task, seed, words)
             rows[method] = [run(task, seed) for seed in range(chosen.seeds)]
             report(method, rows, time.perf_counter() - begun)
         for mode in ("async", "sync") if chosen.ray else ():
+            if chosen.only not in (method := f"Ray's pbt, {mode}"):
+                continue
             begun = time.perf_counter()
-            rows[f"Ray's pbt, {mode}"] = run_ray(chosen.ray, task, chosen.seeds, mode)
-            report(f"Ray's pbt, {mode}", rows, time.perf_counter() - begun)
+            rows[method] = run_ray(chosen.ray, task, chosen.seeds, mode)
+            report(method, rows, time.perf_counter() - begun)
 
 
 def report(method: str, rows: dict[str, list[float]], seconds: float) -> None:
     """Print one row: losses are shown as they are."""
-    losses, baseline = rows[method], rows["random, constant"]
+    losses, baseline = rows[method], rows[BASELINE]
     low, middle, high = statistics.quantiles(losses, n=4)
     wins = sum(a < b for a, b in zip(losses, baseline, strict=True))
     print(
