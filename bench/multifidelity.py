@@ -26,7 +26,7 @@ sys.path[0] = str(Path(__file__).parents[1])
 from bench.fidelity.ours import OURS, reach  # noqa: E402 - the path comes first
 from bench.fidelity.peers import PEERS  # noqa: E402 - the path comes first
 from bench.fidelity.tables import TABLES, Table, load  # noqa: E402 - the path comes first
-from bench.fidelity.workers import Outcome, simulate  # noqa: E402 - the path comes first
+from bench.fidelity.workers import MOST_TRIALS, Outcome, simulate  # noqa: E402 - the path comes first
 
 RANDOM = "random, full"
 TRIALS, PARALLEL = 81, 4
@@ -55,10 +55,13 @@ class Kept:
                 file.write(json.dumps([task, method, seed, outcome]) + "\n")
 
 
-def run_syne(python: str, table: Table, method: str, seed: int, target: float, most_steps: int) -> Outcome:
+def run_syne(
+    python: str, table: Table, method: str, seed: int, target: float, most_steps: int, most_trials: int
+) -> Outcome:
     """Return what Syne Tune needs."""
     script = Path(__file__).parent / "fidelity" / "syne_asha.py"
-    command = [python, str(script), table.name, method, str(seed), repr(target), str(PARALLEL), str(most_steps)]
+    limits = [str(PARALLEL), str(most_steps), str(most_trials)]
+    command = [python, str(script), table.name, method, str(seed), repr(target), *limits]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -73,30 +76,33 @@ def row(name: str, found: list[Outcome], baseline: float | None) -> float:
     return middle
 
 
-def runs(table: Table, target: float, syne: str | None) -> dict[str, Callable[[int], Outcome]]:
-    """Return, by name of the row, who runs one seed."""
+def runs(table: Table, target: float, syne: str | None, most_trials: int) -> dict[str, Callable[[int], Outcome]]:
+    """Return, by name of the row, who runs one seed; *most_trials* ends peers that ask for the same points again and again."""
     most = 2 * TRIALS * table.steps
     limits = {"parallel": PARALLEL, "target": target, "most_steps": most}
     found: dict[str, Callable[[int], Outcome]] = {}
     for method, build in PEERS.items():
         # Random search is the measure: it always gets there.
         more = {**limits, "most_steps": 20 * most} if method == RANDOM else limits
+        more = {**more, "most_trials": MOST_TRIALS if method == RANDOM else most_trials}
         found[method] = lambda seed, build=build, more=more: simulate(table, build(table, seed), **more)
     for method in SYNE if syne else ():
-        found[f"Syne Tune, {method}"] = lambda seed, method=method: run_syne(syne, table, method, seed, target, most)
+        found[f"Syne Tune, {method}"] = lambda seed, method=method: run_syne(
+            syne, table, method, seed, target, most, most_trials
+        )
     for method in OURS:
         found[f"Seatrial, {method}"] = lambda seed, method=method: reach(table, method, seed, **limits)
     return found
 
 
-def compare(name: str, seeds: int, syne: str | None, kept: Kept, wanted: str) -> None:
+def compare(name: str, seeds: int, syne: str | None, kept: Kept, wanted: str, most_trials: int) -> None:
     """Print the table of one task."""
     table = load(name)
     target = table.best_of(TRIALS)
     print(f"\n{name}: {len(table.losses)} points, {table.steps} steps, target {target:.4g}")
     print(f"{'method':50} {'median':>8} {'quartiles':>17} {'fewer':>7} {'missed':>7} {'seeds':>6}")
     baseline: float | None = None
-    for method, run in runs(table, target, syne).items():
+    for method, run in runs(table, target, syne, most_trials).items():
         if method != RANDOM and wanted not in method:
             continue
         found = []
@@ -116,10 +122,16 @@ def main() -> None:
     options.add_argument("--tasks", nargs="*", default=list(TABLES))
     options.add_argument("--only", default="", metavar="WORD", help="only rows with this word, beside random search")
     options.add_argument("--keep", type=Path, metavar="FILE", help="where outcomes are kept; a later run goes on")
+    options.add_argument(
+        "--most-trials",
+        type=int,
+        default=MOST_TRIALS,
+        help="of a peer, repeats included; then it has missed the target",
+    )
     chosen = options.parse_args()
     kept = Kept(chosen.keep)
     for name in chosen.tasks:
-        compare(name, chosen.seeds, chosen.syne, kept, chosen.only)
+        compare(name, chosen.seeds, chosen.syne, kept, chosen.only, chosen.most_trials)
 
 
 if __name__ == "__main__":

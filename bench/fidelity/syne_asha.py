@@ -1,4 +1,4 @@
-"""Syne Tune's ASHA and BOHB on a table of ``bench/multifidelity.py``; run by a Python that has syne-tune: ``syne_asha.py TABLE METHOD SEED TARGET PARALLEL MOST_STEPS``.
+"""Syne Tune's ASHA and BOHB on a table of ``bench/multifidelity.py``; run by a Python that has syne-tune: ``syne_asha.py TABLE METHOD SEED TARGET PARALLEL MOST_STEPS MOST_TRIALS``.
 
 Prints the steps to the target as JSON. The scheduler is asked and told as its tuner does.
 """
@@ -52,7 +52,9 @@ class Scheduled:
 
 def main():
     name, method, seed = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    target, parallel, most = float(sys.argv[4]), int(sys.argv[5]), int(sys.argv[6])
+    target = float(sys.argv[4])
+    parallel, most_steps, most_trials = map(int, sys.argv[5:8])
+    limits = {"parallel": parallel, "most_steps": most_steps, "most_trials": most_trials}
     table = load(name)
     random.seed(seed)
     np.random.seed(seed)
@@ -61,7 +63,7 @@ def main():
     scheduler = {"ASHA": ASHA, "BOHB": BOHB}[method](
         space, metric="loss", time_attr="epoch", max_t=table.steps, random_seed=seed, grace_period=1, reduction_factor=3
     )
-    print(json.dumps(simulate(table, Scheduled(table, scheduler), parallel=parallel, target=target, most_steps=most)))
+    print(json.dumps(simulate(table, Scheduled(table, scheduler), target=target, **limits)))
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ import heapq
 from collections.abc import Hashable
 from typing import Protocol
 
-__all__ = ["Asked", "Outcome", "simulate"]
+__all__ = ["MOST_TRIALS", "Asked", "Outcome", "simulate"]
 
-# Somebody who asks for nothing but points that were trained before would never end.
-_MOST_TRIALS = 20_000
+MOST_TRIALS = 20_000
+"""Somebody who asks for nothing but points that were trained before would never end."""
 
 
 class Asked(Protocol):
@@ -33,8 +33,10 @@ Outcome = int | None
 """Steps that were trained until the first loss at or below the target, at any step of any trial; None when there was none."""
 
 
-def simulate(table, asked: Asked, *, parallel: int, target: float, most_steps: int) -> Outcome:
-    """Return how many steps it takes to reach *target*.
+def simulate(
+    table, asked: Asked, *, parallel: int, target: float, most_steps: int, most_trials: int = MOST_TRIALS
+) -> Outcome:
+    """Return how many steps it takes to reach *target*; None when it takes more than *most_steps* or *most_trials*.
 
     A point that is asked for again costs nothing until it goes beyond where it was trained before: grids have repeats, ranges have none.
     """
@@ -45,7 +47,7 @@ def simulate(table, asked: Asked, *, parallel: int, target: float, most_steps: i
     order = iter(range(10**12))
     for _ in range(parallel):
         heapq.heappush(queue, (0.0, next(order), ()))
-    while queue and steps < most_steps and trials < _MOST_TRIALS:
+    while queue and steps < most_steps and trials < most_trials:
         now, _, playing = heapq.heappop(queue)
         if not playing:
             trial, levels = asked.ask()
