@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import pytest
@@ -29,36 +30,40 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     return found
 
 
-async def ask_thrice(algorithm: str) -> list[Proposals]:
+def ask_thrice(algorithm: str) -> list[Proposals]:
     suggester, study = NearSuggester(), a_study(algorithm={"name": algorithm, "seed": 5})
-    return [await suggester.propose(a_snapshot(done(0, 1.0), study=study), 2) for _ in range(3)]
+
+    async def ask() -> list[Proposals]:
+        return [await suggester.propose(a_snapshot(done(0, 1.0), study=study), 2) for _ in range(3)]
+
+    return asyncio.run(ask())
 
 
 @pytest.mark.parametrize("algorithm", ["random", "sobol"])
-async def test_what_learns_nothing_is_asked_at_once_after_its_first_answer(asked: list[bool], algorithm: str):
-    answers = await ask_thrice(algorithm)
+def test_what_learns_nothing_is_asked_at_once_after_its_first_answer(asked: list[bool], algorithm: str):
+    answers = ask_thrice(algorithm)
 
     assert asked == [False, True, True]
     assert answers[0] == answers[1] == answers[2]
 
 
-async def test_what_learns_is_asked_in_a_thread(asked: list[bool]):
-    await ask_thrice("evolution")
+def test_what_learns_is_asked_in_a_thread(asked: list[bool]):
+    ask_thrice("evolution")
 
     assert asked == [False, False, False]
 
 
-async def test_who_took_long_is_asked_in_a_thread(asked: list[bool], monkeypatch: pytest.MonkeyPatch):
+def test_who_took_long_is_asked_in_a_thread(asked: list[bool], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(asking, "_AT_ONCE_SECONDS", 0.0)
 
-    await ask_thrice("random")
+    ask_thrice("random")
 
     assert asked == [False, False, False]
 
 
-async def test_the_answers_are_those_of_the_algorithm():
+def test_the_answers_are_those_of_the_algorithm():
     study = a_study(algorithm={"name": "random", "seed": 5})
     snapshot = a_snapshot(done(0, 1.0), study=study)
 
-    assert (await ask_thrice("random"))[2] == Proposer().propose(snapshot, 2)
-    assert await NearSuggester().recommend(snapshot) == Proposer().recommend(snapshot)
+    assert ask_thrice("random")[2] == Proposer().propose(snapshot, 2)
+    assert asyncio.run(NearSuggester().recommend(snapshot)) == Proposer().recommend(snapshot)
