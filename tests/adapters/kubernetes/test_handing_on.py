@@ -514,6 +514,20 @@ async def test_a_hand_over_that_was_cut_is_found_as_it_is_and_nothing_runs_twice
     assert lab.cluster.kubelet.started == [("s-0", 0), ("s-1", 0)]
 
 
+async def test_of_a_study_that_is_gone_no_hand_over_is_remembered(lab: Lab):
+    await lab.leave_a_pod()
+    lab.trial(1)
+    await lab.memory.settle()
+    lab.cut = "after patch"
+    with pytest.raises(TransientError):
+        await lab.start(1)
+    assert lab.runner._hand_over._unsettled
+
+    lab.runner.forget_study(lab.key)
+
+    assert not lab.runner._hand_over._unsettled
+
+
 async def test_the_server_is_asked_whether_an_attempt_has_a_pod_that_is_not_known_yet(lab: Lab):
     await lab.leave_a_pod()
     other = Memory(lab.cluster)

@@ -17,7 +17,7 @@ from seatrial.adapters.kubernetes.slot_pods import build_claim, build_nudge, bui
 from seatrial.adapters.kubernetes.slots import Slots
 from seatrial.api.trial import Trial
 from seatrial.errors import TransientError
-from seatrial.ports import Clock
+from seatrial.ports import Clock, StudyKey
 
 __all__ = ["HandOver"]
 
@@ -79,6 +79,10 @@ class HandOver:
             if fits and await self._is_settled(pod) and await self._give(pod, wanted, place):
                 return True
         return False
+
+    def forget(self, key: StudyKey) -> None:
+        """Drop what is kept of a study that is gone."""
+        self._unsettled = {place: pod for place, pod in self._unsettled.items() if pod.study != key}
 
     async def stop(self, pod: PodRecord) -> None:
         """Let a container end its attempt, once.

@@ -279,6 +279,7 @@ class KubernetesRunner:
         self._needed.pop(key, None)
         self._sweeper.forget(key)
         self._slots.forget(key)
+        self._hand_over.forget(key)
         self._heirs.pop(key, None)
 
     # ---- Pods that are handed on ---------------------------------------------------------------------------------------
