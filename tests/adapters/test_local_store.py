@@ -166,3 +166,25 @@ async def test_a_disk_that_is_full_at_the_first_trial_is_waited_for(
             await store.create_trial(KEY, a_record(0))
 
     assert (await store.create_trial(KEY, a_record(0))).metadata.name == "s-0"
+
+
+async def test_trials_come_by_index_whatever_the_order_in_which_they_were_made_and_changed(directory: StudyDirectory):
+    store = DirectoryStore(directory)
+    seen = []
+    for index in (1, 3, 0, 2, 10):
+        await store.create_trial(KEY, a_record(index))
+        seen.append([trial.spec.index for trial in await store.read_trials(KEY)])
+    first = await store.read_trials(KEY)
+    await store.update_trial(KEY, first[2], TrialStatus(attempt=1))
+
+    assert seen == [[1], [1, 3], [0, 1, 3], [0, 1, 2, 3], [0, 1, 2, 3, 10]]
+    assert [(trial.spec.index, trial.status.attempt) for trial in await store.read_trials(KEY)] == [
+        (0, 0),
+        (1, 0),
+        (2, 1),
+        (3, 0),
+        (10, 0),
+    ]
+    assert await DirectoryStore(directory).read_trials(KEY) == await store.read_trials(KEY)
+    # What was read stays as it was.
+    assert first[2].status.attempt == 0

@@ -68,8 +68,8 @@ class Child:
 def find_program(name: str, environment: Mapping[str, str], folder: Path) -> str | None:
     """Return the path of a program as ``execvp`` would find it in *folder*, None when there is none that can be run."""
     if "/" in name:
-        path = folder / name
-        return str(path) if path.is_file() and os.access(path, os.X_OK) else None
+        path = name if name.startswith("/") else str(folder / name)
+        return path if os.path.isfile(path) and os.access(path, os.X_OK) else None  # noqa: PTH113 - looked for at each start
     return shutil.which(name, path=environment.get("PATH", os.defpath))
 
 

@@ -44,6 +44,8 @@ class DirectoryStore:
         self._trials: dict[str, Trial] = {}
         self._stamps: dict[str, _Stamp] = {}
         self._folder = str(directory.trials)
+        self._order: list[Trial] | None = None
+        self._places: dict[str, int] = {}
         self._sorted: tuple[Trial, ...] | None = None
         self._study: Study | None = None
         self._loaded = False
@@ -79,9 +81,11 @@ class DirectoryStore:
             UsageError: If a file is torn; the owner puts it aside first.
         """
         self._look()
+        if self._order is None:
+            self._order = sorted(self._trials.values(), key=_index)
+            self._places = {trial.metadata.name: place for place, trial in enumerate(self._order)}
         if self._sorted is None:
-            # Nearly sorted already: trials are created by index and replaced in their place.
-            self._sorted = tuple(sorted(self._trials.values(), key=_index))
+            self._sorted = tuple(self._order)
         return self._sorted
 
     async def create_trial(self, key: StudyKey, trial: Trial) -> Trial:
@@ -129,8 +133,22 @@ class DirectoryStore:
                 self._directory.trials.mkdir(parents=True, exist_ok=True)
         self._write(f"{self._folder}/{name}.json", trial, lasting=lasting)
         self._trials[name] = trial
-        self._sorted = None
+        self._put_in_order(name, trial)
         return trial
+
+    def _put_in_order(self, name: str, trial: Trial) -> None:
+        """Trials are created by index and replaced in their place: nearly always nothing has to be sorted."""
+        self._sorted = None
+        if self._order is None:
+            return
+        place = self._places.get(name)
+        if place is not None:
+            self._order[place] = trial
+        elif not self._order or self._order[-1].spec.index < trial.spec.index:
+            self._places[name] = len(self._order)
+            self._order.append(trial)
+        else:
+            self._order = None
 
     def _write(self, path: str, model: Wire, *, lasting: bool) -> None:
         if not self._owner:
@@ -173,10 +191,10 @@ class DirectoryStore:
                 if self._stamps.get(name) != stamp:
                     self._trials[name] = self._read(Path(entry.path), Trial)
                     self._stamps[name] = stamp
-                    self._sorted = None
+                    self._order = self._sorted = None
         for name in self._trials.keys() - seen:
             del self._trials[name], self._stamps[name]
-            self._sorted = None
+            self._order = self._sorted = None
         self._loaded = True
 
     def _clean(self, entry: os.DirEntry[str]) -> None:
