@@ -23,6 +23,7 @@ class Helm:
 
     def __init__(self, folder: Path) -> None:
         self.values = folder / "values.yaml"
+        self._rendered: dict[str, str] = {}
 
     def run(self, *arguments: str, values: Object | None = None) -> subprocess.CompletedProcess[str]:
         """Run a command with these values of the chart."""
@@ -35,9 +36,12 @@ class Helm:
     ) -> list[Object]:
         """Return the objects of a release named seatrial in *namespace*, on a cluster that knows *kinds*."""
         apis = [word for kind in kinds for word in ("--api-versions", kind)]
-        done = self.run("template", "seatrial", str(CHART), "--namespace", namespace, *apis, values=values)
-        assert done.returncode == 0, done.stderr
-        return [found for found in yaml.safe_load_all(done.stdout) if found]
+        asked = json.dumps([values, namespace, kinds])
+        if asked not in self._rendered:
+            done = self.run("template", "seatrial", str(CHART), "--namespace", namespace, *apis, values=values)
+            assert done.returncode == 0, done.stderr
+            self._rendered[asked] = done.stdout
+        return [found for found in yaml.load_all(self._rendered[asked], Loader=yaml.CSafeLoader) if found]
 
 
 def select(objects: list[Object], kind: str, name: str = "") -> Object:
