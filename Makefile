@@ -73,10 +73,15 @@ kind-down: ## Remove it again
 demo: $(VENV)/.demo ## Install, then run examples/digits.yaml to the end and write its report
 	@$(BIN)/seatrial run examples/digits.yaml
 
-# Without those on kind, which take as long again, and a cluster that is made first.
+# The tests without those on kind, which take as long again, and a cluster that is made first.
 .PHONY: test
-test: setup verify ## Install, then pass every check and test but those on kind
-	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not kind" tests
+test: setup ## Install, then pass every check and test but those on kind
+	@$(MAKE) --no-print-directory -j 2 verify pytest
+
+# More workers than a small machine has cores: a third of the time tests wait for processes and clusters.
+.PHONY: pytest
+pytest: $(VENV)/.dev
+	@$(BIN)/python -m pytest -n 4 --dist worksteal -m "not kind" tests
 
 # One after the other: beside a cluster that works, tests whose subject is a time limit lack the processor for it.
 .PHONY: test-all
