@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable
 
 import aiohttp
@@ -12,6 +13,7 @@ import pytest
 from adapters.kubernetes.contract import a_study_object
 from seatrial.adapters.kubernetes.fake.client import FakeClient, Faults, Moment
 from seatrial.adapters.kubernetes.fake.server import FakeServer
+from seatrial.adapters.kubernetes.lease import LeaseTimes
 from seatrial.adapters.kubernetes.port import LEASES, STUDIES, PatchKind, Resource
 from seatrial.adapters.local.clock import SystemClock
 from seatrial.entry.cluster.process import Lost, Operator
@@ -134,6 +136,65 @@ def test_a_stale_loop_makes_it_unwell_and_says_which():
         status, (reason,) = await ask(operator, "healthz")
         assert status == 503
         assert reason.startswith("worker 0 has shown no life for")
+
+    play(body)
+
+
+def test_a_pass_that_does_not_end_makes_it_unwell_until_it_does(monkeypatch: pytest.MonkeyPatch):
+    # Besides the minute that an algorithm may think.
+    monkeypatch.setattr("seatrial.entry.cluster.process._PASS_SECONDS", -59.9)
+
+    async def body(place: Place) -> None:
+        operator, go_on = place.operator(), asyncio.Event()
+        work = operator._worker.work
+
+        async def hang(key: StudyKey):
+            await go_on.wait()
+            return await work(key)
+
+        operator._worker.work = hang
+        place.run(operator)
+        place.put()
+        await until(lambda: bool(operator.troubles()))
+
+        status, (reason,) = await ask(operator, "healthz")
+        assert status == 503
+        assert re.match(r"worker \d has shown no life for", reason)
+
+        go_on.set()
+        await until(lambda: "Succeeded" in place.conditions() and not operator.troubles())
+
+    play(body)
+
+
+@pytest.mark.slow
+def test_a_candidate_that_looks_at_the_lease_no_more_is_unwell(monkeypatch: pytest.MonkeyPatch):
+    bound = 2.0
+    monkeypatch.setattr("seatrial.entry.cluster.process._LEASE_SECONDS", bound)
+
+    async def body(place: Place) -> None:
+        leader, candidate = place.operator("one"), place.operator("two")
+        place.run(leader)
+        await until(lambda: place.holder() == "one")
+        candidate._lease._times = LeaseTimes(retry_seconds=0.05)
+        look, hangs, began = candidate._lease._try, asyncio.Event(), asyncio.get_running_loop().time()
+
+        async def look_and_hang() -> bool:
+            if asyncio.get_running_loop().time() > began + 1.2 * bound:
+                hangs.set()
+                await asyncio.Event().wait()
+            return await look()
+
+        candidate._lease._try = look_and_hang
+        place.run(candidate)
+        # As long as it looks it is well, however long that lasts.
+        await hangs.wait()
+        assert await ask(candidate, "healthz") == (200, [])
+        await until(lambda: bool(candidate.troubles()))
+
+        status, (reason,) = await ask(candidate, "healthz")
+        assert status == 503
+        assert reason.startswith("lease has shown no life for")
 
     play(body)
 
