@@ -315,7 +315,7 @@ def run_and_crash(calm: World, *, sides: Sequence[bool] = (True, False), every: 
     pictures: list[tuple[int, World]] = []
 
     def remember(world: World) -> None:
-        picture = deepcopy(world)
+        picture = _copied(world)
         picture.before_pass = World.before_pass
         pictures.append((picture.fuse.count, picture))
 
@@ -324,6 +324,12 @@ def run_and_crash(calm: World, *, sides: Sequence[bool] = (True, False), every: 
     for at in range(1, calm.fuse.count + 1, every):
         begun = next(picture for count, picture in reversed(pictures) if count < at)
         for before in sides:
-            world = deepcopy(begun)
+            world = _copied(begun)
             world.fuse.at, world.fuse.before = at, before
             yield world
+
+
+def _copied(world: World) -> World:
+    """Return a world that goes on by itself; records and actions, which nobody changes in place, are shared."""
+    shared = [*world.store._studies.values(), *world.records(), *world.actions]
+    return deepcopy(world, {id(each): each for each in shared})
