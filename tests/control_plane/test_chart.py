@@ -94,6 +94,17 @@ def test_every_pod_passes_pod_security_restricted(
     assert len(pods) >= 2
 
 
+@pytest.mark.parametrize("values", VALUES.values(), ids=VALUES.keys())
+def test_no_container_may_write_to_its_image(helm: Helm, values: dict[str, Any]) -> None:
+    objects = helm.render(values)
+    specs = [each["spec"]["template"]["spec"] for each in objects if each["kind"] in {"Deployment", "Job"}]
+    specs += [each["spec"] for each in objects if each["kind"] == "Pod"]
+
+    containers = [container for spec in specs for container in spec["containers"]]
+    assert len(containers) >= 2
+    assert all(container["securityContext"]["readOnlyRootFilesystem"] for container in containers)
+
+
 @pytest.mark.parametrize(
     ("values", "path", "words"),
     [
@@ -173,6 +184,26 @@ def test_monitors_are_made_only_where_their_kinds_are(helm: Helm) -> None:
     assert monitor["metadata"]["labels"]["release"] == "mine"
     assert select(with_kinds, "ServiceMonitor")["spec"]["endpoints"] == [{"port": "metrics", "interval": "15s"}]
     assert not [each for each in without if each["kind"].endswith("Monitor")]
+
+
+@pytest.mark.parametrize("values", [{}, {"watchNamespace": "default"}], ids=["every namespace", "one namespace"])
+def test_the_prometheus_operators_own_kinds_take_the_monitors(
+    helm: Helm, control_plane: ControlPlane, values: dict[str, Any]
+) -> None:
+    wanted = {"podMonitor": {"enabled": True}, "serviceMonitor": {"enabled": True}}
+    monitors = [each for each in helm.render(values | wanted, kinds=MONITORS) if each["kind"].endswith("Monitor")]
+    kinds = ("--filename", str(Path(__file__).with_name("monitors.yaml")))
+
+    control_plane.kubectl("apply", "--server-side", *kinds)
+    try:
+        control_plane.kubectl("wait", "--for=condition=Established", "--timeout=60s", *kinds)
+        flags = ("--dry-run=server", "--server-side", "--validate=strict")
+        done = control_plane.kubectl("apply", *flags, "-f", "-", text=yaml.safe_dump_all(monitors), check=False)
+    finally:
+        control_plane.kubectl("delete", *kinds)
+
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 2
 
 
 def test_the_dashboard_asks_for_metrics_that_exist() -> None:
