@@ -25,7 +25,12 @@ VALUES: dict[str, dict[str, Any]] = {
         "prometheusURL": "http://prometheus.monitoring:9090",
     },
     "everything": {
-        "networkPolicy": {"enabled": True, "metricsFrom": [{"namespaceSelector": {}}]},
+        "networkPolicy": {
+            "enabled": True,
+            "metricsFrom": [{"namespaceSelector": {}}],
+            "prometheusFrom": [{"ipBlock": {"cidr": "10.0.0.0/24"}}],
+            "egressTo": [{"ipBlock": {"cidr": "10.0.0.0/8"}}],
+        },
         "dashboard": {"enabled": True},
         "podMonitor": {"enabled": True},
         "serviceMonitor": {"enabled": True},
@@ -172,6 +177,22 @@ def test_the_bundled_prometheus_scrapes_as_the_documented_job_does(helm: Helm) -
     (documented,) = yaml.safe_load((CHART / "files" / "scrape-config.yaml").read_text())
     assert trials == documented
     assert own["static_configs"] == [{"targets": ["seatrial.default:9090"]}]
+
+
+def test_network_policies_let_in_and_out_whom_the_values_name_and_names_are_always_resolved(helm: Helm) -> None:
+    own = {"podSelector": {"matchLabels": {"app.kubernetes.io/instance": "seatrial"}}}
+    near, far = ({"ipBlock": {"cidr": cidr}} for cidr in ("10.0.0.0/24", "10.0.0.0/8"))
+    named = {"metricsFrom": [near], "prometheusFrom": [near], "egressTo": [far]}
+
+    def peers(**values: Any) -> list[tuple[Any, Any]]:
+        objects = helm.render({"networkPolicy": {"enabled": True, **values}})
+        specs = [select(objects, "NetworkPolicy", name)["spec"] for name in ("seatrial", "seatrial-prometheus")]
+        rules = [(rule, "from") for spec in specs for rule in spec["ingress"]]
+        rules += [(rule, "to") for spec in specs for rule in spec.get("egress", [])]
+        return [(rule["ports"][0]["port"], rule.get(side, "all")) for rule, side in rules]
+
+    assert peers() == [(8080, [own]), (9090, "all"), (9090, [own]), (53, "all"), (1, "all")]
+    assert peers(**named) == [(8080, [own]), (9090, [near]), (9090, [own, near]), (53, "all"), (1, [far])]
 
 
 def test_monitors_are_made_only_where_their_kinds_are(helm: Helm) -> None:
