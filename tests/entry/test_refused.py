@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from entry.conftest import run_seatrial
+from seatrial.entry.session import open_study
 
 STUDY = """
 apiVersion: seatrial.dev/v1alpha1
@@ -28,6 +29,82 @@ def folder(tmp_path: Path) -> Path:
         text = STUDY.replace("NAME", name).replace("RAN", str(tmp_path / f"{name}-ran"))
         (tmp_path / f"{name}.yaml").write_text(text)
     return tmp_path
+
+
+SAVES = """
+import seatrial_harness as seatrial
+
+trial = seatrial.start()
+state = trial.load()
+for step in trial.steps(2):
+    trial.report(step, loss=trial.x, loaded=state["x"] if state else -1)
+    trial.save(x=trial.x)
+"""
+
+
+def a_study_that_saves(folder: Path, place: str, *, seed: int = 1) -> None:
+    """Write a study whose checkpoints lie at an address, a folder of this machine."""
+    (folder / "train.py").write_text(SAVES)
+    text = STUDY.replace("NAME", "saves").replace(
+        "{name: random}", f"{{name: random, seed: {seed}}}\n  steps: {{max: 2}}"
+    )
+    where = f'trial: {{checkpoints: {{url: "{place}"}}, template: '
+    text = text.replace("trial: {template: ", where).replace('[sh, -c, "touch RAN; echo loss=1"]', "[python, train.py]")
+    (folder / "saves.yaml").write_text(text)
+
+
+@pytest.mark.slow
+def test_two_studies_of_one_name_share_an_address_and_none_goes_on_from_the_others_checkpoints(folder: Path) -> None:
+    places = []
+    for seed, options in ((1, ()), (2, ("--restart",)), (3, ("--directory", "elsewhere"))):
+        a_study_that_saves(folder, f"file://{folder}/shared", seed=seed)
+
+        done = run_seatrial("run", "saves.yaml", *options, "--output", "json", folder=folder)
+
+        assert done.returncode == 0, done.stderr
+        directory = folder / ("elsewhere" if seed == 3 else ".seatrial/saves")
+        opened = open_study(directory)
+        for trial in opened.trials:
+            metrics = {metric.name: metric.last for metric in trial.status.observation.metrics}
+            # The value is that of the trial's own assignment, trained from its first step.
+            assert (metrics["loss"], metrics["loaded"]) == (trial.spec.assignment["x"], -1)
+            assert trial.status.steps_trained == 2
+        places.append(opened.study.metadata.uid)
+    assert sorted(path.name for path in (folder / "shared").iterdir()) == sorted(set(places))
+    assert len(set(places)) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("torn", [False, True], ids=["as it was", "its own file torn"])
+def test_a_study_that_is_run_again_finds_its_checkpoints(folder: Path, torn: bool) -> None:
+    a_study_that_saves(folder, f"file://{folder}/shared")
+    assert run_seatrial("run", "saves.yaml", folder=folder).returncode == 0
+    first = open_study(folder / ".seatrial" / "saves").study.metadata.uid
+    text = (folder / "saves.yaml").read_text()
+    (folder / "saves.yaml").write_text(text.replace("maxTrials: 2", "maxTrials: 3"))
+    if torn:
+        (folder / ".seatrial" / "saves" / "study.json").write_text("{")
+        assert run_seatrial("run", "saves.yaml", folder=folder).returncode == 2
+
+    again = run_seatrial("run", "saves.yaml", folder=folder)
+
+    assert again.returncode == 0, again.stderr
+    assert open_study(folder / ".seatrial" / "saves").study.metadata.uid == first
+    assert sorted(path.name for path in (folder / "shared" / first).iterdir()) == ["saves-0", "saves-1", "saves-2"]
+
+
+def test_an_address_of_this_machine_that_cannot_be_written_is_refused_before_a_trial_runs(folder: Path) -> None:
+    a_study_that_saves(folder, "file:///proc/nowhere")
+
+    done = run_seatrial("run", "saves.yaml", folder=folder)
+
+    assert done.returncode == 2
+    assert "/proc/nowhere/saves-" in done.stderr
+    assert (
+        "no trial could save a checkpoint: make it a folder that can be written, or name another place" in done.stderr
+    )
+    assert "Traceback" not in done.stderr
+    assert not list((folder / ".seatrial" / "saves" / "trials").glob("*"))
 
 
 @pytest.mark.slow

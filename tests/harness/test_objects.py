@@ -390,14 +390,15 @@ def test_a_study_of_a_laptop_keeps_its_checkpoints_in_the_store_and_its_trials_r
     run_study(study, RunOptions(directory=tmp_path / "state", workdir=tmp_path), SilentObserver())
 
     opened = open_study(tmp_path / "state")
-    place = open_place(f"s3://{bucket.name}/lab/s/s-0")
+    lab = f"s3://{bucket.name}/lab/{opened.study.metadata.uid}"
+    place = open_place(f"{lab}/s-0")
     found = {name: marks for name, marks in place.survey().items() if marks}
     assert opened.study.status is not None
     assert opened.study.status.best is not None
     assert opened.study.status.trials.completed == 5
     best = opened.study.status.best
     assert best.checkpoint == "0/step-2"
-    assert read_checkpoint(f"s3://{bucket.name}/lab/s/{best.trial}/{best.checkpoint}").step == 2
+    assert read_checkpoint(f"{lab}/{best.trial}/{best.checkpoint}").step == 2
     # Each trial is told what may go of those that ended before it; nobody comes after the last one.
     assert sum(trial.status.freed_bytes for trial in opened.trials) > 0
     assert found.keys() <= {best.trial, "s-3", "s-4"}

@@ -6,6 +6,7 @@ SIGKILL too, the same call goes on.
 
 import asyncio
 import contextlib
+import secrets
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -120,8 +121,7 @@ def run_study(study: Study, options: RunOptions, observer: Observer) -> Outcome:
         store = DirectoryStore(directory)
         try:
             key = _put(store, study, directory.root)
-            if checkpoint_url(study) is None:
-                _try_checkpoints(directory)
+            _try_checkpoints(store, directory)
             return asyncio.run(_Session(store, key, directory, options, observer).run())
         finally:
             store.close()
@@ -171,25 +171,45 @@ def _put(store: DirectoryStore, study: Study, root: Path) -> StudyKey:
                 f"{' and '.join(changed)} differ from the study in {root}, whose trials would mean nothing any more; "
                 "give the study another metadata.name, or add --restart to move the old one aside and begin anew"
             )
-    return store.put_study(study)
+    uid = old.metadata.uid if old is not None else _uid_of_trials(store, study) or _new_uid(study)
+    return store.put_study(study.model_copy(update={"metadata": study.metadata.model_copy(update={"uid": uid})}))
 
 
-def _try_checkpoints(directory: StudyDirectory) -> None:
+def _uid_of_trials(store: DirectoryStore, study: Study) -> str | None:
+    """Return the uid that trials in the directory name, where the study's own file was torn and put aside."""
+    trials = asyncio.run(store.read_trials(_key_of(study)))
+    owners = (owner for trial in trials for owner in trial.metadata.owner_references)
+    return next((owner.uid for owner in owners if owner.name == study.metadata.name), None)
+
+
+def _new_uid(study: Study) -> str:
+    """Return what no other study has, a later one of this name included: their checkpoints lie apart in a shared store by it."""
+    return f"{study.metadata.name}-{secrets.token_hex(6)}"
+
+
+def _try_checkpoints(store: DirectoryStore, directory: StudyDirectory) -> None:
     """Write a file where trials will keep their checkpoints, and remove it: hours later is too late to learn that nobody can.
+
+    An object store is left alone: only trials have what opens it.
 
     Raises:
         UsageError: If it cannot be written.
     """
-    folder = directory.checkpoints_root
+    study = store.stored_study()
+    url = checkpoint_url(study) if study is not None else None
+    if url is not None and not url.startswith("file:///"):
+        return
+    folder = directory.checkpoints_root if url is None else Path(url.removeprefix("file://"))
+    other = "name another --directory, or set" if url is None else "or name another place by"
     probe = folder / ".writable"
     try:
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"")
         probe.unlink()
     except OSError as error:
         raise UsageError(
             f"{folder} cannot be written: {error.strerror}; no trial could save a checkpoint: make it a folder that can be written, "
-            "name another --directory, or set spec.trial.checkpoints.url"
+            f"{other} spec.trial.checkpoints.url"
         ) from error
 
 
