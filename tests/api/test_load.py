@@ -51,6 +51,19 @@ def test_a_wrong_study_is_told_all_its_problems(edits: dict[str, Any], expected:
     assert [f"{problem.path} {problem.message}" for problem in caught.value.problems] == expected
 
 
+def test_a_volume_for_reading_is_no_fault_where_checkpoints_lie_in_a_store_or_another_container_mounts_it() -> None:
+    mounts = [{"name": "checkpoints", "mountPath": "/weights", "readOnly": True}]
+    volumes = [{"name": "checkpoints", "configMap": {"name": "x"}}]
+    containers = [{"name": "trainer", "image": "a", "command": ["b"]}, {"name": "helper", "volumeMounts": mounts}]
+    where = {"spec.trial.template.spec.volumes": volumes, "spec.trial.template.spec.containers": containers}
+    in_a_store = {"spec.trial.container": "helper", "spec.trial.checkpoints": {"url": "s3://bucket/lab"}}
+
+    assert load_study(json.dumps(edited(where)).encode(), source="s").study
+    assert load_study(json.dumps(edited(where | in_a_store)).encode(), source="s").study
+    with pytest.raises(SpecError, match="is true, but the volume checkpoints"):
+        load_study(json.dumps(edited(where | {"spec.trial.container": "helper"})).encode(), source="s")
+
+
 def test_an_object_from_the_server_is_judged_alike_but_has_no_lines() -> None:
     with pytest.raises(SpecError) as caught:
         load_object(edited({"spec.parameters.0.min": 0}))

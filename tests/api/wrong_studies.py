@@ -993,6 +993,33 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
         ],
     ),
     (
+        "checkpoints that are mounted for reading",
+        {
+            _CONTAINER + ".volumeMounts": [
+                {"name": "data", "mountPath": "/data", "readOnly": True},
+                {"name": "checkpoints", "mountPath": "/checkpoints", "readOnly": True},
+            ],
+            "spec.trial.template.spec.volumes": [
+                {"name": "data", "secret": {}},
+                {"name": "checkpoints", "nfs": {"server": "x", "path": "/", "readOnly": True}},
+            ],
+        },
+        [
+            "spec.trial.template.spec.containers[0].volumeMounts[1].readOnly is true, but the volume checkpoints is where trials save their checkpoints; remove it, or give the volume another name",
+            "spec.trial.template.spec.volumes[1].nfs.readOnly is true, but the volume checkpoints is where trials save their checkpoints; remove it, or give the volume another name",
+        ],
+    ),
+    (
+        "checkpoints in a volume that nobody writes",
+        {
+            _CONTAINER + ".volumeMounts": [{"name": "checkpoints", "mountPath": "/checkpoints"}],
+            "spec.trial.template.spec.volumes": [{"name": "checkpoints", "configMap": {"name": "x"}}],
+        },
+        [
+            "spec.trial.template.spec.volumes[0].configMap cannot be written, but the volume checkpoints is where trials save their checkpoints; use a persistentVolumeClaim, or give the volume another name",
+        ],
+    ),
+    (
         "restart policy",
         {"spec.trial.template.spec.restartPolicy": "OnFailure"},
         [

@@ -4,7 +4,10 @@ from pydantic import Field
 
 from seatrial.api.base import Wire
 
-__all__ = ["Checkpoints"]
+__all__ = ["CHECKPOINTS_VOLUME", "Checkpoints"]
+
+CHECKPOINTS_VOLUME = "checkpoints"
+"""A volume of this name in the template, mounted by the training container, holds the checkpoints of all trials on a cluster."""
 
 
 class Checkpoints(Wire):

@@ -13,6 +13,7 @@ from pydantic import JsonValue
 
 from seatrial.api import wire
 from seatrial.api.base import GROUP, to_seconds
+from seatrial.api.checkpoints import CHECKPOINTS_VOLUME
 from seatrial.api.container_checks import CONTAINER_CHECKS, below
 from seatrial.api.programs import find_python
 from seatrial.api.rules import Check, problem
@@ -51,6 +52,9 @@ _CONTAINER_FIELDS = [
     "tty",
 ]
 _ROOT = "trial.template"
+_NOBODY_SAVES = f"but the volume {CHECKPOINTS_VOLUME} is where trials save their checkpoints"
+# Kinds of volumes that Kubernetes mounts for reading only, whatever is asked for.
+_NEVER_WRITTEN = frozenset({"configMap", "secret", "projected", "downwardAPI", "image"})
 
 
 def _pod(study: Study) -> Mapping[str, JsonValue]:
@@ -190,6 +194,44 @@ def reuse_of_python(study: Study) -> Iterator[Problem]:
         return
 
 
+def writable_checkpoints(study: Study) -> Iterator[Problem]:
+    """Where trials on a cluster keep their checkpoints they can write."""
+    settings, wanted = study.spec.trial.checkpoints, study.spec.trial.container
+    if settings is not None and settings.url is not None:
+        return
+    trainers = (entry for entry in _containers(study) if wanted is None or entry[1].get("name") == wanted)
+    path, container = next(trainers, ("", {}))
+    mounted = [
+        (f"{path}.volumeMounts[{position}]", mount)
+        for position, mount in enumerate(_mappings(container.get("volumeMounts")))
+        if mount.get("name") == CHECKPOINTS_VOLUME
+    ]
+    # As on the cluster the first mount counts; a volume that nobody mounts holds nothing.
+    for where, mount in mounted[:1]:
+        if mount.get("readOnly") is True:
+            yield problem(f"{where}.readOnly", f"is true, {_NOBODY_SAVES}; remove it, or give the volume another name")
+        for position, volume in enumerate(_mappings(_pod(study).get("volumes"))):
+            if volume.get("name") == CHECKPOINTS_VOLUME:
+                yield from _read_only(f"{_ROOT}.spec.volumes[{position}]", volume)
+
+
+def _read_only(path: str, volume: Mapping[str, JsonValue]) -> Iterator[Problem]:
+    for kind, source in volume.items():
+        if kind in _NEVER_WRITTEN:
+            message = (
+                f"cannot be written, {_NOBODY_SAVES}; use a persistentVolumeClaim, or give the volume another name"
+            )
+            yield problem(below(path, kind), message)
+        elif isinstance(source, dict) and source.get("readOnly") is True:
+            message = f"is true, {_NOBODY_SAVES}; remove it, or give the volume another name"
+            yield problem(f"{below(path, kind)}.readOnly", message)
+
+
+def _mappings(items: JsonValue) -> list[Mapping[str, JsonValue]]:
+    """Return what is in a list, with an empty mapping for what is none, so that positions stay."""
+    return [item if isinstance(item, dict) else {} for item in (items if isinstance(items, list) else [])]
+
+
 def _words(items: JsonValue) -> Iterator[str]:
     yield from (item for item in (items if isinstance(items, list) else []) if isinstance(item, str))
 
@@ -253,6 +295,7 @@ TEMPLATE_CHECKS: tuple[Check, ...] = (
     Check(reads=_TRIAL, find=sound_containers),
     Check(reads=_TRIAL, find=timeout_above_zero),
     Check(reads=_TRIAL, find=reuse_of_python),
+    Check(reads=_TRIAL, find=writable_checkpoints),
 )
 TEMPLATE_WARNINGS: tuple[Check, ...] = (
     Check(reads=_TRIAL, find=misspelt_container_fields),

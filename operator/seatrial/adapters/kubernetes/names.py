@@ -1,6 +1,7 @@
 """The names that Seatrial uses on objects of a cluster."""
 
 from seatrial.api.base import GROUP
+from seatrial.api.checkpoints import CHECKPOINTS_VOLUME
 
 __all__ = [
     "ANNOTATION_DIRECTIVE",
@@ -58,8 +59,8 @@ METRICS_PORT = 9464
 
 METRICS_PORT_NAME = "metrics"
 
-CHECKPOINTS = "checkpoints"
-"""A volume of this name in the template, mounted by the training container, holds the checkpoints of all trials."""
+CHECKPOINTS = CHECKPOINTS_VOLUME
+"""The volume that holds the checkpoints of all trials."""
 
 
 def build_pod_name(trial: str, attempt: int) -> str:
