@@ -78,7 +78,7 @@ demo: $(VENV)/.demo ## Install, then run examples/digits.yaml to the end and wri
 test: setup ## Install, then pass every check and test but those on kind
 	@$(MAKE) --no-print-directory -j 2 verify pytest
 
-# More workers than a small machine has cores: a third of the time tests wait for processes and clusters.
+# More workers than a small machine has cores: many tests wait for processes and clusters.
 .PHONY: pytest
 pytest: $(VENV)/.dev
 	@$(BIN)/python -m pytest -n 4 --dist worksteal -m "not kind" tests
