@@ -24,7 +24,7 @@ for line in sys.stdin:
         continue
     order, code = json.loads(line), 0
     for number, name in enumerate((os.devnull, order["out"], order["err"])):
-        handle = os.open(name, os.O_RDWR | os.O_CREAT)
+        handle = os.open(name, os.O_RDWR | os.O_CREAT | (number and os.O_TRUNC))
         os.dup2(handle, number)
         os.close(handle)
     os.chdir(order["folder"])
@@ -35,6 +35,10 @@ for line in sys.stdin:
     sys.path[1:1] = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     try:
         runpy.run_path(order["script"], run_name="__main__")
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
         sys.excepthook(*sys.exc_info())
         code = 1
@@ -60,7 +64,7 @@ class Nest:
         assert self._hear() == "ready"
 
     def run(self, **order: object) -> int:
-        """Run a script to its end; return its exit status: 1 for whatever is raised, below zero where a signal ended it."""
+        """Run a script to its end; return its exit status, below zero where a signal ended it."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
