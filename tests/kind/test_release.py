@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from importlib.metadata import version
 
 from kind.installation import NAMESPACE, RELEASE, Installation, condition, quick_study, slow_study
 from kind.steps import apply, assignments, let_end, values, wait_running
@@ -24,6 +26,21 @@ def test_the_operators_image_is_small_and_its_size_is_told(seatrial: Installatio
     look = "import importlib.util, os; print(importlib.util.find_spec('torch'), os.getuid())"
     seen = seatrial.kind.kubectl("exec", "-n", NAMESPACE, pod, "--", "python3", "-c", look)
     assert seen.split() == ["None", "65532"]
+
+
+def test_the_images_say_what_they_are_and_run_as_a_number_that_is_not_root(seatrial: Installation) -> None:
+    (pod,) = seatrial.pods_of("seatrial")
+    (container,) = seatrial.kind.get("pods", pod, namespace=NAMESPACE)["spec"]["containers"]
+
+    for image, name in ((container["image"], "seatrial-operator"), ("seatrial-trial:latest", "seatrial-trial")):
+        told = seatrial.kind.run("docker", "image", "inspect", image, "--format", "{{json .Config}}").stdout
+        config = json.loads(told)
+        labels = {key.rpartition(".")[2]: value for key, value in config["Labels"].items() if "opencontainers" in key}
+        assert labels["title"] == name
+        assert labels["licenses"] == "Apache-2.0"
+        assert labels["version"] == version("seatrial")
+        assert re.fullmatch("[0-9a-f]{40}|unknown", labels["revision"])
+        assert config["User"] == "65532:65532"
 
 
 _PROGRAMS = """
