@@ -582,7 +582,7 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
         "grid over floats",
         {"spec.algorithm": {"name": "grid"}},
         [
-            "spec.algorithm.name is grid, which needs a number of points for every float without a step, but lr, momentum has none; with 5 points each the grid would have 44,730 trials: set algorithm.grid.points: 5, algorithm.grid.resolutions, or a step",
+            "spec.algorithm.name is grid, which needs a number of points for every float without a step, but lr, momentum have none; with 5 points each the grid would have 44,730 trials: set algorithm.grid.points: 5, algorithm.grid.resolutions, or a step",
         ],
     ),
     (

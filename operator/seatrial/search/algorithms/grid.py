@@ -86,7 +86,7 @@ def grid_space(space: SearchSpace, settings: Settings) -> SearchSpace:
         example = SearchSpace([p if p.levels is not None else _thinned(p, _EXAMPLE_POINTS, None) for p in thin])
         size = Enumeration(example).size
         raise ValueError(
-            f"grid needs a number of points for every float without a step, but {', '.join(endless)} has none; with "
+            f"grid needs a number of points for every float without a step, but {', '.join(endless)} {'have' if endless[1:] else 'has'} none; with "
             f"{_EXAMPLE_POINTS} points each the grid would have {size:,} trials: set algorithm.grid.points: {_EXAMPLE_POINTS}, "
             "algorithm.grid.resolutions, or a step"
         )
