@@ -39,7 +39,8 @@ class Training(tune.Trainable):
         self.state, self.done = self.task.start(config["member"], config["seed"]), 0
 
     def reset_config(self, new_config):
-        self.config = new_config
+        # The actor goes on to another trial, which begins anew unless a checkpoint is loaded next.
+        self.setup(new_config)
         return True
 
     def step(self):
