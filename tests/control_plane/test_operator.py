@@ -14,7 +14,7 @@ import pytest
 
 from adapters.kubernetes.contract import a_study_object
 from control_plane.client import STUDIES, TRIALS, Client
-from control_plane.cluster import ControlPlane, wait_until
+from control_plane.cluster import ControlPlane, _free_ports, wait_until
 from control_plane.kubelet import Kubelet, completed
 from control_plane.operating import OperatorProcess, run_operator
 from entry.rehearsal import rehearsed_trials
@@ -317,3 +317,51 @@ def test_an_operator_is_ready_when_it_has_read_everything(cluster: Cluster) -> N
         wait_until(lambda: _get(operator, "readyz")[0] == 200, what="readiness")
 
         assert _get(operator, "healthz") == (200, {"status": "ok", "reasons": []})
+
+
+def _metrics(port: int) -> dict[str, float]:
+    """Return the samples of an operator's page, by name and labels as they stand there."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    pairs = [line.rpartition(" ") for line in lines if not line.startswith("#")]
+    return {name: float(number) for name, _, number in pairs}
+
+
+def test_an_operator_at_work_tells_in_numbers_and_in_lines_of_json_what_it_did(cluster: Cluster) -> None:
+    (port,) = _free_ports(1)
+    cluster.apply(algorithm={"name": "random"}, budget={"maxTrials": 3, "parallelTrials": 3})
+    with cluster.operator(metrics_port=str(port)) as operator:
+        cluster.wait("MaxTrialsReached")
+        wait_until(lambda: cluster.pods() == [], what="the Pods are deleted")
+        told = _metrics(port)
+        assert operator.stop() == 0
+
+    place = f'namespace="{cluster.namespace}"'
+    best = min(trial["status"]["observation"]["values"][0] for trial in cluster.trials())
+    exact = {
+        # One more than trials: the rehearsal before the first of them.
+        'seatrial_api_requests_total{code="201",resource="pods",verb="create"}': 4,
+        'seatrial_api_requests_total{code="201",resource="trials",verb="create"}': 3,
+        'seatrial_api_request_duration_seconds_count{resource="trials",verb="create"}': 3,
+        f'seatrial_trials{{{place},state="completed",study="s"}}': 3,
+        f'seatrial_trials{{{place},state="running",study="s"}}': 0,
+        f'seatrial_study_best_value{{metric="loss",{place},study="s"}}': best,
+        'seatrial_studies{state="MaxTrialsReached"}': 1,
+        'seatrial_reconcile_duration_seconds_count{outcome="failed"}': 0,
+        "seatrial_queue_depth": 0,
+        "seatrial_leader": 1,
+        "seatrial_ask_worker_restarts_total": 0,
+    }
+    assert {name: told.get(name) for name in exact} == exact
+    at_work = [
+        'seatrial_reconcile_duration_seconds_count{outcome="done"}',
+        'seatrial_decision_duration_seconds_count{algorithm="random"}',
+        'seatrial_actions_total{action="FinishTrial"}',
+        'seatrial_events_total{outcome="written"}',
+        "seatrial_tasks",
+        *(f'seatrial_informer_staleness_seconds{{resource="{kind}"}}' for kind in ("studies", "trials", "pods")),
+    ]
+    assert [name for name in at_work if not told.get(name, 0) > 0] == []
+    lines = [json.loads(line) for line in operator.text().splitlines()]
+    assert all({"time", "level", "logger", "message"} <= {*line} for line in lines)
+    assert {line["trial"] for line in lines if line.get("action") == "FinishTrial"} == {"s-0", "s-1", "s-2"}
