@@ -18,6 +18,7 @@ from seatrial_harness.manifest import (
     ParentCheckpointCorrupt,
     ParentCheckpointMissing,
     checkpoint_digest,
+    same_assignment,
 )
 
 
@@ -76,6 +77,53 @@ def test_a_harmed_checkpoint_is_passed_over_for_the_next_older_one(tmp_path: Pat
 
     assert newest is not None
     assert (newest.step, len(refused)) == (8, 1)
+
+
+NAMESAKE = """
+    trial = seatrial.start()
+    state = trial.load()
+    print(state and (state["lr"], state.step))
+    for step in trial.steps(4):
+        trial.report(step, val=trial.lr)
+        trial.save(lr=trial.lr, now=True)
+"""
+
+
+@pytest.mark.parametrize("attempt", ["0", "1"])
+def test_a_trial_does_not_go_on_from_a_namesake_with_other_parameters_and_removes_what_that_one_saved(
+    trial: ATrial, attempt: str
+) -> None:
+    four = trial.with_env(SEATRIAL_MAX_STEP="4")
+    assert four.run(NAMESAKE).out == "None\n"
+
+    other = four.with_env(SEATRIAL_PARAMETERS='{"lr": 0.25}', SEATRIAL_ATTEMPT=attempt, SEATRIAL_UNTIL_STEP="2")
+    ended = other.run(NAMESAKE)
+
+    assert ended.out == "None\n"
+    assert "is of an earlier trial of this name, with other parameters" in ended.err
+    assert (ended.message["step"], ended.message["stepsTrained"]) == (2, 2)
+    assert ended.message["checkpoint"]["path"] == f"{attempt}/step-2"
+    assert [path.name for path in sorted((trial.folder / "checkpoints").glob("*/step-*"))] == ["step-1", "step-2"]
+    assert other.with_env(SEATRIAL_ATTEMPT="2").run(NAMESAKE).out == "(0.25, 2)\n"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ({"lr": 1.0}, {"lr": 1}, True),
+        ({"lr": 0.1}, {"lr": 0.10000000000000002}, True),
+        ({"lr": 0.1}, {"lr": 0.1000001}, False),
+        ({"a": 1, "b": "x"}, {"b": "x", "a": 1}, True),
+        ({"a": 1}, {"a": 1, "b": "x"}, False),
+        ({"a": 0}, {"a": False}, False),
+        ({"a": True}, {"a": True}, True),
+        ({"a": "1"}, {"a": 1}, False),
+        (None, {"a": 1}, True),
+        ({"a": 1}, None, True),
+    ],
+)
+def test_assignments_are_one_however_they_were_written(one: dict | None, other: dict | None, same: bool) -> None:
+    assert same_assignment(one, other) is same
 
 
 @pytest.mark.parametrize("path", ["../outside", "/etc/hostname", "link"])

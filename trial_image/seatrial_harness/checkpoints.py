@@ -20,6 +20,7 @@ from seatrial_harness.manifest import (
     ParentCheckpointCorrupt,
     ParentCheckpointMissing,
     build_manifest,
+    same_assignment,
 )
 from seatrial_harness.places import Place, open_place
 
@@ -74,10 +75,18 @@ class CheckpointStore:
         place: Where they lie.
         attempt: The attempt that writes here.
         clock: Unix time in seconds.
+        assignment: What the study assigned to the trial: a checkpoint of another one is not its own.
     """
 
-    def __init__(self, place: Place, attempt: int, clock: Callable[[], float]) -> None:
-        self._place, self._attempt, self._clock = place, attempt, clock
+    def __init__(
+        self,
+        place: Place,
+        attempt: int,
+        clock: Callable[[], float],
+        assignment: Mapping[str, object] | None = None,
+    ) -> None:
+        self._place, self._attempt, self._clock, self._assignment = place, attempt, clock, assignment
+        self._strange: set[Mark] = set()
         self._swept = False
         self._restored: Mark | None = None
         self._saved: Mark | None = None
@@ -124,9 +133,11 @@ class CheckpointStore:
             for name, size in list_files(folder)
             if name != MANIFEST
         ]
-        manifest = build_manifest(Mark(step, self._attempt), entries, round(self._clock(), 3), reports)
+        mark = Mark(step, self._attempt)
+        manifest = build_manifest(mark, entries, round(self._clock(), 3), reports, self._assignment)
         path = self._place.put(folder, manifest)
-        self._saved = Mark(step, self._attempt)
+        self._saved = mark
+        self._strange.discard(mark)
         return _checkpoint(manifest, path)
 
     def discard(self, folder: Path) -> None:
@@ -169,6 +180,11 @@ class CheckpointStore:
             except OSError as error:
                 raise _unreachable(self._place, error) from error
             else:
+                if not same_assignment(manifest.assignment, self._assignment):
+                    # The record of that trial was lost, and the search put another one in its place.
+                    self._strange.add(mark)
+                    refused(CheckpointError(f"{folder} is of an earlier trial of this name, with other parameters"))
+                    continue
                 self._restored = mark
                 return _checkpoint(manifest, folder, attempt=mark.attempt)
         return None
@@ -178,16 +194,18 @@ class CheckpointStore:
 
         There stay: the newest *keep*, also of this attempt alone (newer ones of an earlier one may be torn), the one just saved, those at
         rungs, the one that this attempt went on from, and the last one of each earlier attempt, which the record of its end may name and
-        another trial may start from. Those of later attempts are not this one's to remove.
+        another trial may start from. Those of later attempts are not this one's to remove. Of an earlier trial of this name nothing stays.
 
         Raises:
             OSError: If the place does not answer.
         """
-        marks = [mark for mark in self._place.marks() if mark.attempt <= self._attempt]
+        found = [mark for mark in self._place.marks() if mark.attempt <= self._attempt]
+        marks = [mark for mark in found if mark not in self._strange]
         own = [mark for mark in marks if mark.attempt == self._attempt]
         lasts = {mark.attempt: mark for mark in reversed(marks) if mark.attempt < self._attempt}
         stay = {*marks[: max(1, keep)], *own[: max(1, keep)], *lasts.values(), self._restored, self._saved}
-        return sum(self._place.remove(mark) for mark in marks if mark not in stay and mark.step not in rungs)
+        gone = [mark for mark in marks if mark not in stay and mark.step not in rungs]
+        return sum(map(self._place.remove, [*gone, *(mark for mark in found if mark in self._strange)]))
 
 
 def read_parent(parent: Parent) -> Checkpoint:

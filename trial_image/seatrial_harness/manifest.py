@@ -5,6 +5,7 @@ Pure. Must not know where checkpoints lie, nor what the files mean.
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ __all__ = [
     "check_step",
     "checkpoint_digest",
     "parse_manifest",
+    "same_assignment",
 ]
 
 MANIFEST = "manifest.json"
@@ -96,6 +98,7 @@ class Manifest:
         time: When it was sealed, unix time in seconds.
         part: Folder beside the manifest that holds the files; empty where they lie beside it themselves.
         reports: What the trial had reported by then, as :meth:`Record.to_plain` writes it.
+        assignment: What the study had assigned to its trial; None where that is not known.
     """
 
     step: int
@@ -105,6 +108,7 @@ class Manifest:
     time: float
     part: str = ""
     reports: Mapping[str, object] | None = None
+    assignment: Mapping[str, object] | None = None
 
     @property
     def size(self) -> int:
@@ -125,6 +129,8 @@ class Manifest:
             document["part"] = self.part
         if self.reports is not None:
             document["reports"] = self.reports
+        if self.assignment is not None:
+            document["assignment"] = dict(self.assignment)
         # On one line: with an indent, Python writes JSON ten times slower, and this is written in every save.
         return json.dumps(document | {"time": self.time}).encode()
 
@@ -139,12 +145,24 @@ def checkpoint_digest(digests: Iterable[tuple[str, str]]) -> str:
 
 
 def build_manifest(
-    mark: Mark, files: Iterable[Entry], time: float, reports: Mapping[str, object] | None = None
+    mark: Mark,
+    files: Iterable[Entry],
+    time: float,
+    reports: Mapping[str, object] | None = None,
+    assignment: Mapping[str, object] | None = None,
 ) -> Manifest:
     """Return the manifest that seals *files*."""
     entries = tuple(sorted(files, key=lambda entry: entry.path))
     digest = checkpoint_digest((entry.path, entry.sha256) for entry in entries)
-    return Manifest(step=mark.step, attempt=mark.attempt, digest=digest, files=entries, time=time, reports=reports)
+    return Manifest(
+        step=mark.step,
+        attempt=mark.attempt,
+        digest=digest,
+        files=entries,
+        time=time,
+        reports=reports,
+        assignment=assignment,
+    )
 
 
 def parse_manifest(content: bytes, where: object) -> Manifest:
@@ -171,6 +189,7 @@ def parse_manifest(content: bytes, where: object) -> Manifest:
             time=float(document.get("time", 0)),
             part=str(document.get("part", "")),
             reports=_object(document.get("reports")),
+            assignment=_object(document.get("assignment")),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"the checkpoint {where} has no readable {MANIFEST}: {error}") from error
@@ -193,6 +212,24 @@ def check_step(manifest: Manifest, mark: Mark, where: object) -> None:
     """
     if manifest.step != mark.step:
         raise CheckpointError(f"the checkpoint {where} has a {MANIFEST} of step {manifest.step}")
+
+
+def same_assignment(one: Mapping[str, object] | None, other: Mapping[str, object] | None) -> bool:
+    """Return whether two assignments are one, or it is not known of one of them what it is.
+
+    Numbers may have been written and read again: an API server writes 1.0 as 1.
+    """
+    if one is None or other is None:
+        return True
+    return one.keys() == other.keys() and all(_same(value, other[name]) for name, value in one.items())
+
+
+def _same(one: object, other: object) -> bool:
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, int | float) and isinstance(other, int | float):
+        return math.isclose(one, other, rel_tol=1e-12)
+    return one == other
 
 
 def _object(written: object) -> Mapping[str, object] | None:

@@ -63,7 +63,10 @@ class Saver:
         before: Callable[[], Mapping[str, object]],
     ) -> None:
         address = surroundings.checkpoint_dir
-        self._store = CheckpointStore(open_place(address), surroundings.attempt, time.time) if address else None
+        self._store = None
+        if address:
+            mine = dict(surroundings.assignment) or None
+            self._store = CheckpointStore(open_place(address), surroundings.attempt, time.time, mine)
         self._parent = surroundings.parent
         self._study, self._needed = surroundings.study, surroundings.checkpoints_needed
         # Where the attempt is to end its state has to be there, for whatever follows.
