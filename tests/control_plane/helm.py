@@ -26,9 +26,9 @@ class Helm:
         self._rendered: dict[str, str] = {}
 
     def run(self, *arguments: str, values: Object | None = None) -> subprocess.CompletedProcess[str]:
-        """Run a command with these values of the chart."""
-        self.values.write_text(json.dumps(values or {}))
-        command = [find_program("helm"), *arguments, "--values", self.values]
+        """Run a command, with these values of the chart where it takes any."""
+        self.values.write_text(json.dumps(values))
+        command = [find_program("helm"), *arguments, *([] if values is None else ["--values", self.values])]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
     def render(

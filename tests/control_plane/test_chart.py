@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from adapters.kubernetes.contract import a_study_object
+from control_plane.client import STUDIES, Client
 from control_plane.cluster import ControlPlane
 from control_plane.helm import CHART, Helm, select
 
@@ -168,6 +171,50 @@ def test_the_kinds_stay_when_the_release_goes(helm: Helm) -> None:
     assert all(kind["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"} for kind in kinds)
     stored = yaml.safe_load((ROOT / "crds" / "seatrial.dev_studies.yaml").read_text())
     assert select(kinds, "CustomResourceDefinition", "studies.seatrial.dev")["spec"] == stored["spec"]
+
+
+def test_an_upgrade_brings_the_kinds_up_to_date_and_they_stay_with_all_studies_when_the_release_goes(
+    helm: Helm, control_plane: ControlPlane, api: Client, namespace: str, tmp_path: Path
+) -> None:
+    older = tmp_path / "seatrial"
+    shutil.copytree(CHART, older)
+    path = older / "files" / "crds" / "seatrial.dev_studies.yaml"
+    kind = yaml.safe_load(path.read_text())
+    _specification(kind).pop("suspend")
+    path.write_text(yaml.safe_dump(kind))
+    values = {"prometheus": {"enabled": False}, "admissionPolicy": {"enabled": False}}
+    studies = STUDIES.format(namespace=namespace)
+
+    def run(command: str, *arguments: str, values: dict[str, Any] | None = None) -> None:
+        place = ("--kubeconfig", str(control_plane.admin.kubeconfig), "--namespace", namespace)
+        done = helm.run(command, "seatrial", *arguments, *place, values=values)
+        assert done.returncode == 0, done.stderr
+
+    def knows_suspend() -> bool:
+        found = api.get("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/studies.seatrial.dev").body
+        return "suspend" in _specification(found)
+
+    try:
+        # The control plane has them from the beginning, and of no release.
+        run("install", str(older), "--take-ownership", values=values)
+        assert not knows_suspend()
+        run("upgrade", str(CHART), values=values)
+        assert knows_suspend()
+        assert api.create(studies, a_study_object()).is_accepted
+        run("uninstall", "--no-hooks")
+    finally:
+        kinds = ("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
+        control_plane.kubectl(*kinds)
+
+    assert api.get(f"{studies}/s").is_accepted
+
+
+def _specification(kind: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a Study's specification."""
+    fields: dict[str, Any] = kind["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"][
+        "properties"
+    ]
+    return fields
 
 
 def test_the_bundled_prometheus_scrapes_as_the_documented_job_does(helm: Helm) -> None:
