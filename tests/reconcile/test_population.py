@@ -130,9 +130,16 @@ def effects(script, **study):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
-def test_a_crash_at_any_write_changes_no_lineage(before):
-    calm = World(a_population(), script=trained)
+@pytest.mark.parametrize(
+    ("pbt", "before"),
+    [
+        pytest.param({}, True, id="before"),
+        pytest.param({}, False, id="after"),
+        pytest.param({"mode": "asynchronous", "parallel": 2}, True, id="before, asynchronous"),
+    ],
+)
+def test_a_crash_at_any_write_changes_no_lineage(pbt, before):
+    calm = World(a_population(**pbt), script=trained)
 
     for world in run_and_crash(calm, sides=[before]):
         world.run()
