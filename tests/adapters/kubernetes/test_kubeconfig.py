@@ -159,9 +159,14 @@ def test_a_file_that_is_no_kubeconfig_is_named(tmp_path: Path, text: str) -> Non
         read(tmp_path / "config")
 
 
-def test_without_any_kubeconfig_the_laptop_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_any_kubeconfig_the_laptop_is_named_also_in_a_pod(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("KUBECONFIG", raising=False)
+    # A Pod has a service account: that is not the user.
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
 
     with pytest.raises(UsageError, match=r"no kubeconfig at .*/\.kube/config; .* seatrial run STUDY.yaml"):
         read()
