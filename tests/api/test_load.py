@@ -294,6 +294,48 @@ def test_more_trials_than_assignments_are_warned_of() -> None:
     ]
 
 
+POPULATION = {"spec.algorithm": {"name": "pbt", "pbt": {"readyInterval": 9}}, "spec.budget.maxTrials": GONE}
+MOUNTED = {"name": "checkpoints", "mountPath": "/checkpoints"}
+NO_PLACE = (
+    "spec.trial.checkpoints names no url, and no volume named checkpoints outlives a Pod: the study runs on a laptop, but on a cluster "
+    "pbt needs a place that all trials share"
+)
+
+
+@pytest.mark.parametrize(
+    ("mounts", "volume", "url", "expected"),
+    [
+        pytest.param([], {}, None, [NO_PLACE], id="nothing"),
+        pytest.param([], {}, "s3://bucket/lab", [], id="a store"),
+        pytest.param([MOUNTED], {"persistentVolumeClaim": {"claimName": "x"}}, None, [], id="a claim"),
+        pytest.param([], {"persistentVolumeClaim": {"claimName": "x"}}, None, [NO_PLACE], id="a claim not mounted"),
+        pytest.param([MOUNTED], {"emptyDir": {}}, None, [NO_PLACE], id="a folder of the Pod"),
+    ],
+)
+def test_a_population_whose_members_would_not_find_checkpoints_on_a_cluster_is_warned_of(
+    mounts: list[Any], volume: dict[str, Any], url: str | None, expected: list[str]
+) -> None:
+    container = {"name": "trainer", "image": "t", "command": ["python", "t.py"], "volumeMounts": mounts}
+    place = {
+        "spec.trial.template.spec": {"containers": [container], "volumes": [{"name": "checkpoints"} | volume]},
+        "spec.trial.checkpoints": {"url": url} if url else {},
+    }
+
+    assert warnings_of(json.dumps(edited(POPULATION | place))) == expected
+
+
+@pytest.mark.parametrize(
+    ("interval", "steps", "warned"), [(9, 27, False), (26, 27, False), (27, 27, True), (None, 1, True)]
+)
+def test_a_population_that_is_never_judged_is_warned_of(interval: int | None, steps: int, warned: bool) -> None:
+    pbt = {"readyInterval": interval} if interval else {}
+    change = {"spec.algorithm": {"name": "pbt", "pbt": pbt}, "spec.steps.max": steps}
+
+    words = [word for word in warnings_of(json.dumps(edited(POPULATION | change))) if "takes over another" in word]
+
+    assert len(words) == warned
+
+
 def test_a_finite_space_or_a_target_needs_no_other_limit() -> None:
     finite = edited({"spec.budget": GONE, "spec.parameters": [{"name": "a", "type": "int", "min": 1, "max": 3}]})
     target = edited({"spec.budget": GONE, "spec.objectives.0.target": 0.9})

@@ -21,7 +21,7 @@ from seatrial.api.study import Study
 from seatrial.api.wording import nearest, show, suggest
 from seatrial.errors import Problem
 
-__all__ = ["TEMPLATE_CHECKS", "TEMPLATE_WARNINGS"]
+__all__ = ["TEMPLATE_CHECKS", "TEMPLATE_WARNINGS", "shares_checkpoints"]
 
 _LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
 _PLACEHOLDER = re.compile(r"\$\$|\$\(" + wire.PARAMETER_PREFIX + r"([A-Za-z0-9_]+)\)")
@@ -55,6 +55,8 @@ _ROOT = "trial.template"
 _NOBODY_SAVES = f"but the volume {CHECKPOINTS_VOLUME} is where trials save their checkpoints"
 # Kinds of volumes that Kubernetes mounts for reading only, whatever is asked for.
 _NEVER_WRITTEN = frozenset({"configMap", "secret", "projected", "downwardAPI", "image"})
+# Kinds of volumes that end with their Pod.
+_FLEETING = frozenset({"emptyDir", "ephemeral"})
 
 
 def _pod(study: Study) -> Mapping[str, JsonValue]:
@@ -196,23 +198,38 @@ def reuse_of_python(study: Study) -> Iterator[Problem]:
 
 def writable_checkpoints(study: Study) -> Iterator[Problem]:
     """Where trials on a cluster keep their checkpoints they can write."""
-    settings, wanted = study.spec.trial.checkpoints, study.spec.trial.container
+    settings = study.spec.trial.checkpoints
     if settings is not None and settings.url is not None:
         return
+    for path, mount in _checkpoint_mount(study):
+        if mount.get("readOnly") is True:
+            yield problem(f"{path}.readOnly", f"is true, {_NOBODY_SAVES}; remove it, or give the volume another name")
+        for where, volume in _checkpoint_volumes(study):
+            yield from _read_only(where, volume)
+
+
+def shares_checkpoints(study: Study) -> bool:
+    """Return whether what a trial saves on a cluster is there for the next one: in an object store, or on a volume that outlives Pods."""
+    settings = study.spec.trial.checkpoints
+    if settings is not None and settings.url is not None:
+        return True
+    fleeting = any(kind in volume for _, volume in _checkpoint_volumes(study) for kind in _FLEETING)
+    return bool(_checkpoint_mount(study)) and not fleeting
+
+
+def _checkpoint_mount(study: Study) -> list[tuple[str, Mapping[str, JsonValue]]]:
+    """Return path and content of the mount for checkpoints in the training container: the first one counts, as on a cluster."""
+    wanted = study.spec.trial.container
     trainers = (entry for entry in _containers(study) if wanted is None or entry[1].get("name") == wanted)
     path, container = next(trainers, ("", {}))
-    mounted = [
-        (f"{path}.volumeMounts[{position}]", mount)
-        for position, mount in enumerate(_mappings(container.get("volumeMounts")))
-        if mount.get("name") == CHECKPOINTS_VOLUME
-    ]
-    # As on the cluster the first mount counts; a volume that nobody mounts holds nothing.
-    for where, mount in mounted[:1]:
-        if mount.get("readOnly") is True:
-            yield problem(f"{where}.readOnly", f"is true, {_NOBODY_SAVES}; remove it, or give the volume another name")
-        for position, volume in enumerate(_mappings(_pod(study).get("volumes"))):
-            if volume.get("name") == CHECKPOINTS_VOLUME:
-                yield from _read_only(f"{_ROOT}.spec.volumes[{position}]", volume)
+    mounts = enumerate(_mappings(container.get("volumeMounts")))
+    found = [(f"{path}.volumeMounts[{i}]", mount) for i, mount in mounts if mount.get("name") == CHECKPOINTS_VOLUME]
+    return found[:1]
+
+
+def _checkpoint_volumes(study: Study) -> list[tuple[str, Mapping[str, JsonValue]]]:
+    volumes = enumerate(_mappings(_pod(study).get("volumes")))
+    return [(f"{_ROOT}.spec.volumes[{i}]", v) for i, v in volumes if v.get("name") == CHECKPOINTS_VOLUME]
 
 
 def _read_only(path: str, volume: Mapping[str, JsonValue]) -> Iterator[Problem]:

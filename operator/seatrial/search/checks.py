@@ -191,5 +191,7 @@ ALL_WARNINGS: tuple[Check, ...] = (
     _check(more_trials_than_points, "parameters", "budget", "algorithm"),
     _check(repeated_initial_trials, "parameters", "initialTrials", "algorithm"),
     _check(population_checks.few_trials, "algorithm", "steps", "budget"),
+    _check(population_checks.single_generation, "algorithm", "steps"),
+    _check(population_checks.nothing_to_go_on_from, "algorithm", "trial"),
     _check(population_checks.many_initial_trials, "algorithm", "initialTrials"),
 )

@@ -8,19 +8,23 @@ from collections.abc import Iterator
 from seatrial.api.algorithm import AlgorithmName, PbtSelection, PbtSettings
 from seatrial.api.rules import problem
 from seatrial.api.study import Study
+from seatrial.api.template_checks import shares_checkpoints
 from seatrial.api.wording import list_words, show, suggest
 from seatrial.errors import Problem
 from seatrial.search.algorithms import TRAITS
 from seatrial.search.build import build_space, planned_trials
 from seatrial.search.population.exploit import quantile_size
+from seatrial.search.population.intervals import default_interval, generations
 
 __all__ = [
     "few_trials",
     "many_initial_trials",
     "mutable_parameters",
     "no_other_stopping",
+    "nothing_to_go_on_from",
     "population_has_steps",
     "schedule_fits",
+    "single_generation",
     "somebody_is_selected",
     "something_may_change",
 ]
@@ -124,6 +128,30 @@ def few_trials(study: Study) -> Iterator[Problem]:
     if planned is not None and most is not None and most < planned:
         message = f"is {most}, but {study.spec.algorithm.name} needs {planned} trials to reach the last step: the study ends earlier"
         yield problem("budget.maxTrials", message)
+
+
+def single_generation(study: Study) -> Iterator[Problem]:
+    """Warn of a population that is trained before anybody has taken over anybody."""
+    settings, steps = _pbt(study), study.spec.steps
+    if settings is None or steps is None:
+        return
+    interval = settings.ready_interval or default_interval(steps.max)
+    if generations(steps.max, interval) == 1 and interval <= steps.max:
+        message = (
+            f"is {steps.max}, and so is the ready interval: every member trains alone, and nobody takes over another"
+        )
+        yield problem("steps.max", message)
+
+
+def nothing_to_go_on_from(study: Study) -> Iterator[Problem]:
+    """Warn of a search that trains whose trials would not find one another's checkpoints on a cluster."""
+    name = study.spec.algorithm.name.value
+    if TRAITS[name].continues and not shares_checkpoints(study):
+        message = (
+            "names no url, and no volume named checkpoints outlives a Pod: the study runs on a laptop, but on a cluster "
+            f"{name} needs a place that all trials share"
+        )
+        yield problem("trial.checkpoints", message)
 
 
 def many_initial_trials(study: Study) -> Iterator[Problem]:
