@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from entry.conftest import TINY, run_seatrial
 
@@ -160,3 +161,61 @@ def test_a_run_goes_on_when_nobody_reads_its_progress(tmp_path: Path) -> None:
     shown = run_seatrial("show", "tiny", "--output", "json", folder=tmp_path)
     assert json.loads(shown.stdout)["reason"] == "SearchSpaceExhausted"
     assert (tmp_path / "errors").read_text() == ""
+
+
+HOSTILE = """\
+import os, signal, sys, time
+mode = os.environ["HP_mode"]
+if mode == "crash":
+    os.abort()
+if mode == "hang":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(600)
+if mode == "garbage":
+    sys.stdout.buffer.write(os.urandom(1 << 20))
+    sys.exit()
+if mode == "logs":
+    for _ in range(120):
+        sys.stdout.buffer.write((b"x" * 99 + b"\\n") * 10_000)
+    sys.exit(print("loss=0.5"))
+import seatrial_harness as seatrial
+trial = seatrial.start(mode="good")
+losses = {"nan": [(1, float("nan")), (2, float("nan"))], "back": [(1, 3), (5, 2), (2, 1), (3, 0.9)], "good": [(1, 0.7)]}
+for step, loss in losses.get(mode) or ((step, 1 + 1 / step) for step in range(1, 20_001)):
+    trial.report(step, loss=loss)
+"""
+MODES = ("crash", "hang", "garbage", "logs", "nan", "back", "points", "good")
+
+
+def test_trials_that_crash_hang_and_flood_harm_neither_the_study_nor_each_other(tmp_path: Path) -> None:
+    (tmp_path / "hostile.py").write_text(HOSTILE)
+    study = yaml.safe_load(TINY)
+    study["spec"] |= {
+        "parameters": [{"name": "mode", "type": "categorical", "choices": [*MODES]}],
+        "budget": {"maxTrials": len(MODES), "parallelTrials": 4, "maxFailedTrials": len(MODES)},
+    }
+    container = {"name": "main", "image": "i", "command": [sys.executable, "hostile.py"]}
+    template = {"spec": {"terminationGracePeriodSeconds": 1, "containers": [container]}}
+    study["spec"]["trial"] = {"timeout": "30s", "template": template}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+
+    result = run_seatrial("run", "study.yaml", folder=tmp_path, timeout=240)
+    table = run_seatrial("trials", "tiny", "--output", "json", folder=tmp_path)
+
+    assert result.returncode == 0, result.stderr
+    ended = {trial["assignment"]["mode"]: trial for trial in json.loads(table.stdout)}
+    assert {mode: (trial["state"], trial["values"].get("loss")) for mode, trial in ended.items()} == {
+        "crash": ("Failed", None),
+        "hang": ("Failed", None),
+        "garbage": ("Failed", None),
+        "logs": ("Completed", 0.5),
+        "nan": ("Diverged", "NaN"),
+        "back": ("Completed", 0.9),
+        "points": ("Completed", 1.00005),
+        "good": ("Completed", 0.7),
+    }
+    for words in ("SIGABRT", "ran for longer than spec.trial.timeout (30s)", "'loss' was never reported", "not finite"):
+        assert words in result.stdout
+    # 120 MB were written.
+    kept = sum(path.stat().st_size for path in (tmp_path / ".seatrial").rglob("*") if path.is_file())
+    assert kept < 20 << 20
