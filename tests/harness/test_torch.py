@@ -4,6 +4,7 @@ Each script is a process of its own, a fork of one that has torch: its import ta
 that begins with nothing torch is trained by ``entry/test_lineage.py``.
 """
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,6 +62,29 @@ def test_a_state_that_only_unpickling_code_could_load_is_refused_when_it_is_save
     """)
 
     assert ended.out.splitlines() == ["save() got something that cannot be loaded without running code", "None"]
+
+
+def test_a_whole_checkpoint_that_would_run_code_is_refused_when_it_is_loaded(trial: ATrial) -> None:
+    ended = trial.run("""
+        import os, torch
+        class Evil:
+            def __reduce__(self):
+                return os.mkdir, ("was-run",)
+        trial = seatrial.start()
+        with trial.checkpoint(1) as folder:
+            torch.save({"weights": Evil()}, folder / "state.pt")
+        for load in (trial.load, lambda: seatrial.load(trial.latest().path)):
+            try:
+                load()
+            except seatrial.CheckpointError as error:
+                print("whole but cannot be loaded" in str(error), os.path.exists("was-run"))
+        trial.load()
+    """)
+
+    assert ended.out.splitlines() == ["True False", "True False"]
+    assert (ended.code, ended.status) == (1, "failed")
+    assert "CheckpointCorrupt" in json.dumps(ended.message)
+    assert not (trial.folder / "was-run").exists()
 
 
 def test_a_full_disk_under_torch_costs_the_checkpoint_but_not_the_training(trial: ATrial) -> None:
