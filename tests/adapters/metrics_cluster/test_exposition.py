@@ -68,13 +68,15 @@ def test_a_bad_line_is_skipped_and_told(line: str):
 
 
 def test_a_hundred_thousand_series_are_read_in_part_and_told():
-    text = "".join(f'seatrial_trial_metric{{metric="m{i}"}} 1\n' for i in range(20_000)).encode()
+    text = "".join(f'seatrial_trial_metric{{metric="m{i}"}} 1\n' for i in range(100_000)).encode()
 
     found = parse_exposition(text)
+    short = parse_exposition(text[: LIMIT_BYTES // 2])
 
-    assert len(text) < LIMIT_BYTES
-    assert len(found.scrape.metrics) == LIMIT_SERIES
-    assert found.note == f"/metrics has more than {LIMIT_SERIES} series of Seatrial; later ones are not read"
+    more = f"/metrics has more than {LIMIT_SERIES} series of Seatrial; later ones are not read"
+    assert [len(each.scrape.metrics) for each in (found, short)] == [LIMIT_SERIES] * 2
+    assert found.note == f"/metrics is longer than 1 MiB and was cut; {more}"
+    assert short.note == more
 
 
 def test_what_is_longer_than_the_limit_is_cut_at_a_line():

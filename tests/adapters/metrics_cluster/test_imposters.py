@@ -156,3 +156,29 @@ async def test_a_page_that_points_to_another_pod_is_not_followed(start_trial: St
         curves = await source.read(SCRAPED, running_attempts("s-1"))
 
     assert curves == {"s-1": {}}
+
+
+@pytest.mark.prometheus
+async def test_a_trial_of_a_hundred_thousand_series_is_not_scraped_and_named_and_its_neighbour_is_read(
+    prometheus: TestPrometheus, start_trial: Start, imposter: FaultyServer
+):
+    neighbour = start_trial("s-0")
+    flood = page([f'seatrial_trial_metric{{metric="m{number}"}} 1' for number in range(100_000)])
+    imposter.answer = lambda _: flood
+    prometheus.scrape([pod_labels("s-0", neighbour.port), pod_labels("s-1", port_of(imposter))])
+    study, attempts = now_study(prometheus.url), now_attempts("s-0", "s-1")
+    async with a_source() as source:
+        neighbour.report(1, loss=0.5)
+        await read_until(source, study, attempts, at_step(1, "s-0"))
+        await eventually(lambda: _scraped_again(imposter, 3))
+
+        async def told() -> str:
+            await source.read(study, attempts)
+            return getattr(source.degraded(), "message", "")
+
+        message = await eventually(told)
+        curves = dict(await source.read(study, attempts))
+
+    assert points(curves["s-0"]["loss"]) == [(1, 0.5)]
+    assert curves["s-1"] == {}
+    assert "nothing new of 1 running trials, such as s-1" in message
