@@ -292,7 +292,7 @@ class PrometheusSource:
         return Degraded(
             reason="PrometheusHasNoSamples",
             message=f"Prometheus answers, but has nothing new of {len(names)} running trials, such as {names[0]}: is it set up to scrape them, "
-            "do they serve /metrics, and do they report? They run on, but are not stopped early",
+            "do they serve /metrics of no more series than it takes, and do they report? They run on, but are not stopped early",
         )
 
 
