@@ -46,6 +46,11 @@ T, R, S = TrialReason, ReportStatus, StopReason
     [
         pytest.param({}, finished(T.COMPLETED, "Completed", ""), id="exit 0, objective reported"),
         pytest.param(
+            {"report": said(R.SUCCEEDED, "the checkpoint of step 3 cannot be saved: No space left")},
+            finished(T.COMPLETED, "Completed", "the checkpoint of step 3 cannot be saved: No space left"),
+            id="exit 0, without a checkpoint on a full disk",
+        ),
+        pytest.param(
             {"value": None},
             finished(
                 T.FAILED,

@@ -270,4 +270,5 @@ def _after_success(trial: TrialSnapshot, attempt: Attempt, spec: StudySpec) -> F
             if v is not None and not math.isfinite(v)
         ]
         return _finish(trial, TrialReason.DIVERGED, "Diverged", f"the final value of {', '.join(bad)} is not finite")
-    return _finish(trial, TrialReason.COMPLETED, "Completed", "")
+    # What the harness has to say of a good end: that a checkpoint could not be saved, say. Its Pod is gone soon.
+    return _finish(trial, TrialReason.COMPLETED, "Completed", _words(attempt))

@@ -69,8 +69,8 @@ def nobody_left(contenders: Sequence[Contender]) -> Exhausted:
         return Exhausted(
             why=Why.NO_CHECKPOINT,
             message=(
-                f"no trial left a checkpoint to go on from: trial {first.index} ended well at step {first.until_step} and left {found}; "
-                "let the script call trial.load() before and trial.save(…) in every step, and see that its checkpoint directory is kept"
+                f"trial {first.index} ended well at step {first.until_step} and left {found}; "
+                "let the script call trial.load() before and trial.save(…) in every step, and see that its checkpoint directory is kept and has room"
             ),
         )
     return Exhausted(
