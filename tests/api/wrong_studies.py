@@ -123,6 +123,14 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
         ],
     ),
     (
+        "misspelt and in the wrong place",
+        {"spec.paralelTrials": 2, "spec.trial.max_trials": 9},
+        [
+            "spec.trial.max_trials is unknown here; did you mean `maxTrials`? It belongs under spec.budget",
+            "spec.paralelTrials is unknown here; did you mean `parallelTrials`? It belongs under spec.budget",
+        ],
+    ),
+    (
         "snake case",
         {"spec.budget.max_trials": 3},
         [

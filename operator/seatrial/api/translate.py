@@ -5,6 +5,7 @@ Charter: one error in, one problem out; pure. It knows the models' names and bou
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from types import NoneType
 from typing import Any, get_args
 
@@ -39,6 +40,7 @@ _PATTERNS = (
     ),
     (r"^https?://", "an address; start it with http:// or https://"),
 )
+_MISPLACED = 0.85
 _KINDS = {
     "string_type": "text",
     "int_type": "a whole number",
@@ -188,23 +190,28 @@ def _unknown(path: Path) -> str:
     known = list(wire_names(owner)) if owner else []
     if name.lower() in _ELSEWHERE and (here := _ELSEWHERE[name.lower()]).split(":")[0].split(",")[0] in known:
         return f"is unknown; here it is `{here}`"
-    if home := _home_of(name):
+    homes = _homes()
+    if home := homes.get(name):
         return f"is unknown here; it belongs under {home}"
+    # Misspelt and in the wrong place: what is meant is like it, and more so than any name of this place.
+    near = nearest(name, [*known, *homes], likeness=_MISPLACED)
+    if near and near not in known:
+        return f"is unknown here; did you mean `{near}`? It belongs under {homes[near]}"
     return f"is unknown; {suggest(name, known)}"
 
 
-def _home_of(name: str) -> str | None:
-    """Return the only mapping of a study in which a field *name* exists, None when there is none or several."""
-    homes: list[str] = []
+@cache
+def _homes() -> dict[str, str]:
+    """Return the mapping of a study in which a field exists, by the names of those fields that exist in one alone."""
+    homes: dict[str, list[str]] = {}
     queue: list[tuple[str, type[BaseModel]]] = [("spec", model) for model in [model_at(("spec",))] if model]
     while queue:
         path, model = queue.pop(0)
-        fields = wire_names(model)
-        homes += [path] if name in fields else []
-        for key, field in fields.items():
+        for key, field in wire_names(model).items():
+            homes.setdefault(key, []).append(path)
             if inner := _model_in(field.annotation):
                 queue.append((f"{path}.{key}" + ("[]" if _is_list(field) else ""), inner))
-    return homes[0] if len(homes) == 1 else None
+    return {name: paths[0] for name, paths in homes.items() if len(paths) == 1}
 
 
 def _none_of(path: Path, value: object) -> str:

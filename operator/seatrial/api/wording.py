@@ -53,10 +53,16 @@ def list_words(words: Iterable[object], *, most: int = 20) -> str:
     return ", ".join(shown[:most]) + (f" and {len(shown) - most} more" if len(shown) > most else "")
 
 
-def nearest(word: str, known: Sequence[str]) -> str | None:
-    """Return the known name that *word* is probably a misspelling of, None when nothing is near."""
+def nearest(word: str, known: Sequence[str], *, likeness: float = 0.6) -> str | None:
+    """Return the known name that *word* is probably a misspelling of, None when nothing is near.
+
+    Args:
+        word: What was written.
+        known: What could have been.
+        likeness: Part of the letters, from 0 to 1, that both must have in common.
+    """
     lowered = {name.lower(): name for name in reversed(known)}
-    found = difflib.get_close_matches(word.lower()[:200], list(lowered), n=1, cutoff=0.6)
+    found = difflib.get_close_matches(word.lower()[:200], list(lowered), n=1, cutoff=likeness)
     return lowered[found[0]] if found else None
 
 
