@@ -205,6 +205,9 @@ def _open_by_half(path: str, arguments: tuple[object, ...]) -> None:
     if isinstance(flags, int) and flags & os.O_APPEND:
         # A log: the runner opens it for a trial, and writes nothing.
         Path(path).touch()
+    elif isinstance(flags, int) and not flags & os.O_TRUNC and Path(path).exists():
+        # Opened to be read or locked, or to have a part replaced: what is in it stays until something is written.
+        pass
     else:
         Path(path).write_bytes(b'{"apiVersion": "sea')
 

@@ -167,6 +167,26 @@ def test_a_write_is_torn_in_its_middle(monkeypatch: pytest.MonkeyPatch, old: Pat
     assert found == [b"{12"]
 
 
+@pytest.mark.parametrize(
+    ("flags", "left"),
+    [
+        pytest.param(os.O_RDWR | os.O_CREAT, b"before", id="opened to be locked"),
+        pytest.param(os.O_WRONLY | os.O_CREAT | os.O_APPEND, b"before", id="opened to be continued"),
+        pytest.param(os.O_WRONLY | os.O_CREAT | os.O_TRUNC, b'{"apiVersion": "sea', id="opened to be replaced"),
+    ],
+)
+def test_only_what_an_open_would_empty_is_torn_by_it(
+    monkeypatch: pytest.MonkeyPatch, old: Path, flags: int, left: bytes
+):
+    monkeypatch.setattr(disk_runner.os, "kill", lambda *_: None)
+    (old.parents[1] / "struck").touch()
+    saboteur = Saboteur(old.parents[1], DiskPlan(case="random", mode="disk-torn", at=1))
+
+    saboteur.hear("open", (str(old), None, flags))
+
+    assert old.read_bytes() == left
+
+
 # ---- the judge sees --------------------------------------------------------------------------------------------------------------
 
 FULL = DiskPlan(case="random", mode="disk-full", at=1)
