@@ -24,6 +24,7 @@ _ORDER = [
     "test_training",
     "test_kubectl_plugin",
     "test_population",
+    "test_promotion",
     # Kills the operator too, which the studies before have to stand.
     "test_handing_on",
     # From here on no study needs the GPUs, and none kills the operator.
@@ -107,6 +108,12 @@ def hopeless(stories: Stories) -> Told:
 def population(stories: Stories) -> Told:
     """The example of a population, whose operator was killed twice."""
     return stories.end_of("population")
+
+
+@pytest.fixture(scope="session")
+def promotion(stories: Stories) -> Told:
+    """The example of ASHA with promotion, looked at while it ran."""
+    return stories.end_of("promotion")
 
 
 @pytest.fixture(scope="session")

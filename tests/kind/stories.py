@@ -184,6 +184,26 @@ def evolve(seatrial: Installation, namespace: str, _: Path, __: Stories) -> Told
     return Told(namespace=namespace, study=ended, trials=seatrial.trials(namespace, name))
 
 
+def promote(seatrial: Installation, namespace: str, _: Path, __: Stories) -> Told:
+    """The example of ASHA with promotion, with a third of its trials."""
+    seatrial.add_checkpoints(namespace)
+    study = yaml.safe_load((ROOT / "examples" / "digits-asha.yaml").read_text())
+    study["spec"]["budget"]["maxTrials"] = 9
+    # As above: trials that wait for a GPU are to wait for nothing else.
+    (container,) = study["spec"]["trial"]["template"]["spec"]["containers"]
+    container["resources"]["requests"]["cpu"] = "50m"
+    seatrial.kind.apply(namespace, study)
+    name, looks = study["metadata"]["name"], []
+
+    def look() -> bool:
+        pods, trials = seatrial.pods(namespace), seatrial.trials(namespace, name)
+        looks.append(Look(study=seatrial.study(namespace, name), trials=trials, pods=pods))
+        return condition(looks[-1].study, "Succeeded").get("status") in {"True", "False"}
+
+    seatrial.kind.wait_until(look, what=f"study {name} to end", seconds=900)
+    return Told(namespace=namespace, study=looks[-1].study, trials=seatrial.trials(namespace, name), looks=looks)
+
+
 def lose_prometheus(seatrial: Installation, namespace: str, _: Path, stories: Stories) -> Told:
     """The laptop's file as it is, and Prometheus deleted when a quarter of its trials are done."""
     for other in ("gpus", "population", "hopeless"):
@@ -224,5 +244,6 @@ STORIES: dict[str, Story] = {
     "gpus": train_with_gpus,
     "population": evolve,
     "hopeless": stop_the_hopeless,
+    "promotion": promote,
     "no_prometheus": lose_prometheus,
 }
