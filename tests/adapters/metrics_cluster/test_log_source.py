@@ -179,3 +179,20 @@ async def test_what_is_being_read_is_given_up_when_its_trial_is_gone():
     assert await source.read(STUDY, {}) == {}
     assert source.unread() == {}
     assert logs.given_up == 1
+
+
+async def test_a_log_that_met_a_bug_is_read_anew_by_the_next_pass():
+    class Broken(Logs):
+        async def read(self, study: Study, trial: str, number: int) -> AsyncGenerator[bytes, None]:
+            self.reads += 1
+            if self.reads == 1:
+                raise RuntimeError("a bug")
+            yield b"step=1 loss=0.9\n"
+
+    source = LogSource(reader=Broken(), clock=HandClock())
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        await source.read(STUDY, ENDED)
+    curves = await source.read(STUDY, ENDED)
+
+    assert points(curves["s-0"]["loss"]) == [(1, 0.9)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 
 import pytest
 
@@ -165,5 +166,31 @@ def test_logs_are_those_of_the_attempts_container():
         with pytest.raises(TransientError, match="s-0-7 is gone"):
             await anext(reader.read(world.study, "s-0", 7))
         await world.memory.close()
+
+    asyncio.run(main())
+
+
+def test_a_long_log_is_not_held_twice_while_it_is_read():
+    async def main() -> None:
+        world = World(None)
+        await world.start()
+        # What is no UTF-8 takes twice as much as text, and thrice as bytes.
+        text = "\N{REPLACEMENT CHARACTER}" * (4 << 20)
+
+        async def read_log(namespace: str, pod: str, container: str, **limits: object) -> str:
+            return text
+
+        world.memory.client.read_log = read_log
+        reader = PodLogs(world.memory.client, world.memory.pods)
+        tracemalloc.start()
+        try:
+            read = sum([len(piece) async for piece in reader.read(world.study, "s-0", 0)])
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        await world.memory.close()
+
+        assert read == 12 << 20
+        assert most < 4 << 20
 
     asyncio.run(main())

@@ -120,8 +120,11 @@ class LogSource:
         if tasks:
             await asyncio.wait(tasks, timeout=self._patience)
         for key, reading in list(self._open.items()):
-            if reading.task is not None and reading.task.done():
-                self._take(key, wanted[key], reading, reading.task.result())
+            task = reading.task
+            if task is not None and task.done():
+                # If a bug comes out of it, the log is read anew by the next pass.
+                reading.task = None
+                self._take(key, wanted[key], reading, task.result())
         return {name: curves for (name, _), curves in self._found.items()}
 
     def unread(self) -> Mapping[str, float]:
@@ -151,7 +154,6 @@ class LogSource:
         """Keep what came of a reading; or have it tried again while its trial's end is young."""
         now, words = self._clock.now(), f"the log of {attempt.trial} cannot be read: {log.problem}"
         if log.problem and attempt.finished_at is not None and now - attempt.finished_at < self._hold:
-            reading.task = None
             reading.problem = f"{words}; it is tried again until {self._hold.total_seconds():g} s after its trial's end"
             reading.pause_seconds = min(max(_FIRST_PAUSE_SECONDS, 2 * reading.pause_seconds), _LONGEST_PAUSE_SECONDS)
             reading.due = now + timedelta(seconds=reading.pause_seconds)

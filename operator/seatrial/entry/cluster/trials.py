@@ -17,7 +17,7 @@ __all__ = ["PodLogs", "PodTargets", "key_of"]
 
 _LOG_LIMIT_BYTES = (64 << 20) + 1
 # Between two pieces other studies are worked on.
-_PIECE_BYTES = 1 << 18
+_PIECE_LENGTH = 1 << 18
 
 
 def key_of(study: Study) -> StudyKey:
@@ -60,6 +60,6 @@ class PodLogs:
             text = await self._client.read_log(key.namespace, name, pod.container, limit_bytes=_LOG_LIMIT_BYTES)
         except ApiError as error:
             raise TransientError(str(error)) from error
-        data = text.encode()
-        for start in range(0, len(data), _PIECE_BYTES):
-            yield data[start : start + _PIECE_BYTES]
+        # Some logs are read at a time: none is held twice.
+        for start in range(0, len(text), _PIECE_LENGTH):
+            yield text[start : start + _PIECE_LENGTH].encode()
