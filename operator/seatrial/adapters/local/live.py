@@ -81,7 +81,7 @@ class LiveAttempt:
     minded: bool = False
     adopted: bool = False
     never_began: bool = False
-    _killed: bool = False
+    _killed: KillReason | None = None
     _signal_again_at: float | None = None
     _drain_until: float | None = None
     _measured_at: float = 0.0
@@ -180,14 +180,14 @@ class LiveAttempt:
         if self.ended or self.deadline is not None:
             return
         self.deadline = now + self.record.grace_seconds
-        records.write_stop(self.files, self.deadline)
+        self._note_stop(self.deadline)
         self._signal(signal.SIGTERM)
 
     def hurry(self, now: float) -> None:
         """Kill it at the next look, whatever is left of its grace period."""
         if not self.ended:
             self.deadline = now
-            records.write_stop(self.files, now)
+            self._note_stop(now)
 
     def resume_stop(self, now: float) -> None:
         """Take up a stop that an earlier runner began."""
@@ -267,9 +267,15 @@ class LiveAttempt:
                 message = f"used {used >> 20} MiB of memory, and its limit is {limit >> 20} MiB"
                 self._kill(KillReason(reason="OOMKilled", message=message))
 
+    def _note_stop(self, deadline: float) -> None:
+        # Whoever has filled the disk must end all the same; a later runner is told anew to stop it.
+        with contextlib.suppress(OSError):
+            records.write_stop(self.files, deadline)
+
     def _kill(self, why: KillReason) -> None:
-        self._killed = True
-        records.write_killed(self.files, why)
+        self._killed = why
+        with contextlib.suppress(OSError):
+            records.write_killed(self.files, why)
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
@@ -303,10 +309,10 @@ class LiveAttempt:
     def _conclude(self, now: float) -> Attempt:
         if self.process is not None:
             # Who started it need not read what is known here.
-            code, killed = self.process.code, records.read_killed(self.files) if self._killed else None
+            code, killed = self.process.code, self._killed
             over = self.process.ended_at
         else:
-            code, killed = records.read_exit(self.files), records.read_killed(self.files)
+            code, killed = records.read_exit(self.files), self._killed or records.read_killed(self.files)
             over = None if code is None else records.read_exit_time(self.files)
             if code is None and killed is not None:
                 code = 137
