@@ -13,6 +13,7 @@ from adapters.metrics_cluster.worlds import HandClock, a_cluster_study, an_ended
 from decide.builders import NOON
 from seatrial.adapters.metrics.logs import LogSource
 from seatrial.api.study import Study
+from seatrial.decide.attempts import Attempt, Phase
 from seatrial.errors import TransientError
 from seatrial.ports import Degraded
 
@@ -196,3 +197,22 @@ async def test_a_log_that_met_a_bug_is_read_anew_by_the_next_pass():
     curves = await source.read(STUDY, ENDED)
 
     assert points(curves["s-0"]["loss"]) == [(1, 0.9)]
+
+
+@pytest.mark.parametrize(
+    "ended",
+    [
+        pytest.param(Attempt(trial="s-0", number=0, phase=Phase.EXITED, exit_code=143), id="it had no Pod yet"),
+        pytest.param(
+            Attempt(trial="s-0", number=0, phase=Phase.EXITED, exit_code=1, finished_at=NOON),
+            id="its init container failed",
+        ),
+    ],
+)
+async def test_a_trial_that_never_began_has_no_log_to_wait_for(ended: Attempt):
+    logs = Logs(trouble="Pod s-0-0 is gone, and what it printed with it")
+    source = LogSource(reader=logs, clock=HandClock())
+
+    assert await source.read(STUDY, {"s-0": ended}) == {}
+    assert source.unread() == {}
+    assert source.degraded() is None

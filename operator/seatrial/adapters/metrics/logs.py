@@ -105,7 +105,9 @@ class LogSource:
     async def read(self, study: Study, attempts: Mapping[str, Attempt]) -> Mapping[str, Curves]:
         """Return the curves of the attempts that ended and whose logs are read."""
         wanted = {
-            (name, attempt.number): attempt for name, attempt in attempts.items() if attempt.phase is Phase.EXITED
+            (name, attempt.number): attempt
+            for name, attempt in attempts.items()
+            if attempt.phase is Phase.EXITED and _may_have_printed(attempt)
         }
         await self._drop(self._open.keys() - wanted.keys())
         self._found = {key: curves for key, curves in self._found.items() if key in wanted}
@@ -200,3 +202,8 @@ class LogSource:
         if rest and not skipping:
             printed.feed([rest])
         return table.build(), size > _MOST_BYTES
+
+
+def _may_have_printed(attempt: Attempt) -> bool:
+    """Whether there can be a log: who had no Pod yet, or only an init container that failed, has printed nothing."""
+    return attempt.started_at is not None or attempt.exit_code == 0
