@@ -108,6 +108,7 @@ class Warden:
     def _start(self, fields: list[bytes], lock: int, output: int) -> None:
         directory, count, *rest = fields
         arguments, environment = rest[: int(count)], rest[int(count) :]
+        pid = 0
         try:
             os.chdir(directory)
             os.set_inheritable(lock, True)
@@ -115,6 +116,10 @@ class Warden:
             os.set_inheritable(lock, False)
             _note(lock, PID_AT, pid)
         except OSError as error:
+            if pid:
+                # Some file systems want room even for what is written over: a command whose process id nobody can note must not run.
+                _kill_group(pid)
+                os.waitpid(pid, 0)
             os.close(lock)
             self._tell(REFUSED, error.errno or errno.EIO)
         else:
