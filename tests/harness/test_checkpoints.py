@@ -120,6 +120,7 @@ def test_a_trial_does_not_go_on_from_a_namesake_with_other_parameters_and_remove
         ({"a": "1"}, {"a": 1}, False),
         (None, {"a": 1}, True),
         ({"a": 1}, None, True),
+        pytest.param({"x": 10**400}, {"x": 1.5}, False, id="larger than any float"),
     ],
 )
 def test_assignments_are_one_however_they_were_written(one: dict | None, other: dict | None, same: bool) -> None:

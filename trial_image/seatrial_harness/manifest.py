@@ -227,8 +227,9 @@ def same_assignment(one: Mapping[str, object] | None, other: Mapping[str, object
 def _same(one: object, other: object) -> bool:
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
-    if isinstance(one, int | float) and isinstance(other, int | float):
+    if isinstance(one, float) and isinstance(other, float):
         return math.isclose(one, other, rel_tol=1e-12)
+    # Whole numbers are compared as they are: they may be larger than any float.
     return one == other
 
 

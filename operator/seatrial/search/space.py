@@ -16,7 +16,7 @@ from seatrial.search.parameters import Parameter, Value, describe, is_same
 
 __all__ = ["Assignment", "Key", "SearchSpace"]
 
-_KEYS_KEPT = 50_000
+_KEYS_KEPT = 16_384
 
 Assignment = dict[str, Value]
 Key = tuple[tuple[str, str, Value], ...]

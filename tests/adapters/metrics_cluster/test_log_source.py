@@ -44,6 +44,7 @@ class Silent(Logs):
     given_up: int = 0
 
     async def read(self, study: Study, trial: str, number: int) -> AsyncGenerator[bytes, None]:
+        self.reads += 1
         try:
             await asyncio.Event().wait()
         finally:
@@ -160,6 +161,22 @@ async def test_a_node_that_does_not_answer_holds_up_no_other_log():
     assert list(curves) == ["s-1"]
     assert list(unread) == ["s-0"]
     assert logs.given_up == 1
+
+
+async def test_only_so_many_logs_of_all_studies_are_read_at_a_time():
+    gate, logs = asyncio.Semaphore(3), Silent()
+    ended = {name: an_ended_attempt(name, finished=NOON) for name in ("s-0", "s-1", "s-2")}
+    sources = [LogSource(reader=logs, clock=HandClock(), gate=gate, patience_seconds=0.01) for _ in range(2)]
+
+    begun = []
+    for source in sources:
+        await source.read(STUDY, ended)
+        begun.append(logs.reads)
+    for source in sources:
+        await source.close()
+
+    # Two of each study, and three in all.
+    assert begun == [2, 3]
 
 
 async def test_a_log_that_takes_too_long_is_named():

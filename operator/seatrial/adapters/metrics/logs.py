@@ -1,6 +1,7 @@
 """``metrics.source: logs``: what a trial printed, read once when it has ended. Final values and whole curves, but no early stopping."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence, Set
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ __all__ = ["LogReader", "LogSource"]
 _MOST_BYTES = 64 << 20
 _MOST_PRINTED = 32
 # Logs at a time: each may have _MOST_BYTES.
-_BESIDE = 4
+_BESIDE = 2
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 10.0
 _UNREADABLE = "LogsUnreadable"
@@ -79,6 +80,7 @@ class LogSource:
     Args:
         reader: Has the logs.
         clock: The time.
+        gate: Lets so many logs of all studies be read at a time.
         timeout_seconds: Time for reading one log.
         patience_seconds: How long one reading of all waits for them; after that they go on behind.
         hold_seconds: How long after its end a log that cannot be read is tried again.
@@ -90,6 +92,7 @@ class LogSource:
         *,
         reader: LogReader,
         clock: Clock,
+        gate: asyncio.Semaphore | None = None,
         timeout_seconds: float = 30.0,
         patience_seconds: float = 1.0,
         hold_seconds: float = 60.0,
@@ -100,7 +103,7 @@ class LogSource:
         self._found: dict[tuple[str, int], Curves] = {}
         self._open: dict[tuple[str, int], _Reading] = {}
         self._trouble: Degraded | None = None
-        self._gate = asyncio.Semaphore(_BESIDE)
+        self._gate, self._others = asyncio.Semaphore(_BESIDE), gate or contextlib.nullcontext()
 
     async def read(self, study: Study, attempts: Mapping[str, Attempt]) -> Mapping[str, Curves]:
         """Return the curves of the attempts that ended and whose logs are read."""
@@ -170,7 +173,7 @@ class LogSource:
         self._found[key] = log.curves
 
     async def _read_log(self, study: Study, attempt: Attempt) -> _Log:
-        async with self._gate:
+        async with self._gate, self._others:
             try:
                 async with asyncio.timeout(self._timeout):
                     curves, cut = await self._parse(study, attempt)

@@ -1,5 +1,6 @@
 """Chooses how the curves of each study are read on a cluster: builds the sources and decides between Prometheus and the Pods."""
 
+import asyncio
 from collections.abc import Mapping
 
 from seatrial.adapters.kubernetes.informer import Informer
@@ -20,6 +21,9 @@ from seatrial.ports import Clock, Degraded, MetricSource
 __all__ = ["MetricSources", "StudyMetrics"]
 
 CONDITION = "MetricsAvailable"
+
+# Logs at a time, of all studies: each may be 64 MiB.
+_LOGS = 8
 
 _READ_BY = {
     MetricsSource.PROMETHEUS: ("ReadFromPrometheus", "curves are read from Prometheus"),
@@ -51,12 +55,13 @@ class MetricSources:
     ) -> None:
         self._client, self._pods, self._fetcher, self._clock = client, pods, fetcher, clock
         self._url = prometheus_url
+        self._logs = asyncio.Semaphore(_LOGS)
 
     def build(self) -> "StudyMetrics":
         """Return the metrics of one study."""
         scrape = ScrapeSource(targets=PodTargets(self._pods), fetcher=self._fetcher, clock=self._clock)
         prometheus = PrometheusSource(fetcher=self._fetcher, clock=self._clock, default_url=self._url)
-        logs = LogSource(reader=PodLogs(self._client, self._pods), clock=self._clock)
+        logs = LogSource(reader=PodLogs(self._client, self._pods), clock=self._clock, gate=self._logs)
         return StudyMetrics(prometheus, scrape, logs, prometheus_url=self._url)
 
 
