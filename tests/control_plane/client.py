@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import ssl
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,8 @@ STUDIES = "/apis/seatrial.dev/v1alpha1/namespaces/{namespace}/studies"
 TRIALS = "/apis/seatrial.dev/v1alpha1/namespaces/{namespace}/trials"
 
 _TIMEOUT_SECONDS = 30
+# The server keeps an idle connection for longer than that.
+_IDLE_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +66,7 @@ class Client:
         self._connection = http.client.HTTPSConnection(
             urlsplit(access.server).netloc, context=context, timeout=_TIMEOUT_SECONDS
         )
+        self._heard = time.monotonic()
 
     def request(
         self, method: str, path: str, body: object = None, *, kind: str = "application/json", **query: str
@@ -81,9 +85,18 @@ class Client:
         for name, value in (("Content-Type", kind), ("Accept", "application/json"), *self._acting):
             headers.add_header(name, value)
         written = body if body is None or isinstance(body, bytes) else json.dumps(body)
-        self._connection.request(method, address, written, headers)
-        answer = self._connection.getresponse()
-        content = answer.read()
+        if time.monotonic() - self._heard > _IDLE_SECONDS:
+            # The server may have closed it meanwhile, which only shows when something has been sent; the next request opens it anew.
+            self._connection.close()
+        try:
+            self._connection.request(method, address, written, headers)
+            answer = self._connection.getresponse()
+            content = answer.read()
+        except BaseException:
+            # In the middle of a request it would take no other one.
+            self._connection.close()
+            raise
+        self._heard = time.monotonic()
         body: Any = read_json(content) if content[:1] == b"{" else {"message": content.decode()}
         return Answer(code=answer.status, body=body)
 
