@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 
 import pytest
 
@@ -28,6 +29,7 @@ def test_a_connection_that_breaks_fails_one_request_and_not_all_after_it(control
         api.get(PATH)
         api._connection.sock.shutdown(socket.SHUT_RDWR)
 
-        with pytest.raises(OSError, match=r"EOF|closed|[Pp]ipe"):
+        # What it is called depends on how far the closing has come.
+        with pytest.raises((ConnectionError, ssl.SSLError)):
             api.get(PATH)
         assert api.get(PATH).is_accepted
