@@ -8,7 +8,7 @@ stored before its attempt is released.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -18,6 +18,7 @@ from seatrial.api.conditions import StudyReason, TrialReason, find_condition
 from seatrial.api.meta import Metadata
 from seatrial.api.study import Study, StudyStatus
 from seatrial.api.trial import Origin, Trial, TrialSpec, TrialStatus, reason_of
+from seatrial.beside import Beside, run_beside
 from seatrial.decide.actions import (
     Action,
     CreateTrials,
@@ -63,9 +64,6 @@ from seatrial.search.base import Exhausted
 __all__ = ["Look", "Reconciler", "ThreadSuggester"]
 
 logger = logging.getLogger(__name__)
-
-# Calls at a time: more would not be faster, but in the way of other clients of the API server.
-_BESIDE = 8
 
 # The plan of what must stay looks at every trial: for a thousand it takes 10 ms, which every 10 s is nothing.
 _RETAIN_SECONDS_A_TRIAL = 0.01
@@ -323,9 +321,9 @@ class Reconciler:
 
         groups, late = _together(actions)
         for group in groups:
-            await _all_beside([partial(apply, action) for action in group])
+            await run_beside([partial(apply, action) for action in group])
         rest = [partial(apply, action) for action in late]
-        await _all_beside([*rest, *(partial(self._release, now, trial) for trial in now.settled)])
+        await run_beside([*rest, *(partial(self._release, now, trial) for trial in now.settled)])
         return bool(moved)
 
     async def _apply(self, now: _Pass, action: Action) -> bool:
@@ -388,7 +386,7 @@ class Reconciler:
             self._unanswered = error
             return False
         self._exhausted = found.exhausted
-        async with _Beside() as starts:
+        async with Beside() as starts:
             await self._record(now, found.proposals, starts)
         if snapshot.free_indices is not None:
             # A gap was filled: it belongs between the others.
@@ -397,7 +395,7 @@ class Reconciler:
             now.trials.update(ordered)
         return bool(found.proposals) or found.exhausted is not None
 
-    async def _record(self, now: _Pass, proposals: Sequence[Proposal], starts: "_Beside") -> None:
+    async def _record(self, now: _Pass, proposals: Sequence[Proposal], starts: Beside) -> None:
         """Record trials one after the other; each is started as soon as it is recorded."""
         for proposal in proposals:
             if f"{self._key.name}-{proposal.index}" in now.strangers:
@@ -472,55 +470,15 @@ class Reconciler:
         return self._recommended[1]
 
 
-class _Beside:
-    """Runs calls that do not depend on each other side by side, some at a time; the block ends when all have.
-
-    The first one that fails is raised at the end: what was begun is never left half told.
-    """
-
-    def __init__(self) -> None:
-        self._tasks: list[asyncio.Task[None]] = []
-        self._gate = asyncio.Semaphore(_BESIDE)
-
-    async def __aenter__(self) -> "_Beside":
-        return self
-
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if error is not None and not isinstance(error, Exception):
-            for task in self._tasks:
-                task.cancel()
-        ends = await asyncio.gather(*self._tasks, return_exceptions=True)
-        failed = next((end for end in ends if end is not None), None)
-        if error is None and failed is not None:
-            raise failed
-
-    async def run(self, work: Callable[[], Awaitable[None]], *, alone: bool) -> None:
-        """Run a call beside the others, or at once when there are none."""
-        if alone:
-            await work()
-        else:
-            self._tasks.append(asyncio.create_task(self._pass(work)))
-
-    async def _pass(self, work: Callable[[], Awaitable[None]]) -> None:
-        async with self._gate:
-            await work()
-
-
-async def _all_beside(works: Sequence[Callable[[], Awaitable[None]]]) -> None:
-    async with _Beside() as beside:
-        for work in works:
-            await beside.run(work, alone=len(works) == 1)
-
-
 def _together(actions: Sequence[Action]) -> tuple[list[list[Action]], list[Action]]:
     """Return actions in the order of a plan, those of one kind that do not depend on each other together; and what may come last.
 
     The latter are the records of trials about which there is nothing else to do.
     """
     busy = {action.trial for action in actions if not isinstance(action, CreateTrials | RecordPhase)}
-    late = [action for action in actions if isinstance(action, RecordPhase) and action.trial not in busy]
+    late: list[Action] = [action for action in actions if isinstance(action, RecordPhase) and action.trial not in busy]
     first = [action for action in actions if not isinstance(action, RecordPhase) or action.trial in busy]
-    return [list(group) for _, group in groupby(first, key=_kind)], [*late]
+    return [list(group) for _, group in groupby(first, key=_kind)], late
 
 
 def _kind(action: Action) -> tuple[type, bool]:
