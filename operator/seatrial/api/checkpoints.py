@@ -4,10 +4,13 @@ from pydantic import Field
 
 from seatrial.api.base import Wire
 
-__all__ = ["CHECKPOINTS_VOLUME", "Checkpoints"]
+__all__ = ["CHECKPOINTS_VOLUME", "FLEETING_VOLUMES", "Checkpoints"]
 
 CHECKPOINTS_VOLUME = "checkpoints"
 """A volume of this name in the template, mounted by the training container, holds the checkpoints of all trials on a cluster."""
+
+FLEETING_VOLUMES = ("emptyDir", "ephemeral")
+"""Kinds of volumes that end with their Pod."""
 
 
 class Checkpoints(Wire):

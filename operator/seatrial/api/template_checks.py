@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from seatrial.api import wire
 from seatrial.api.base import GROUP, to_seconds
-from seatrial.api.checkpoints import CHECKPOINTS_VOLUME
+from seatrial.api.checkpoints import CHECKPOINTS_VOLUME, FLEETING_VOLUMES
 from seatrial.api.container_checks import CONTAINER_CHECKS, below
 from seatrial.api.programs import find_python
 from seatrial.api.rules import Check, problem
@@ -55,8 +55,6 @@ _ROOT = "trial.template"
 _NOBODY_SAVES = f"but the volume {CHECKPOINTS_VOLUME} is where trials save their checkpoints"
 # Kinds of volumes that Kubernetes mounts for reading only, whatever is asked for.
 _NEVER_WRITTEN = frozenset({"configMap", "secret", "projected", "downwardAPI", "image"})
-# Kinds of volumes that end with their Pod.
-_FLEETING = frozenset({"emptyDir", "ephemeral"})
 
 
 def _pod(study: Study) -> Mapping[str, JsonValue]:
@@ -213,7 +211,7 @@ def shares_checkpoints(study: Study) -> bool:
     settings = study.spec.trial.checkpoints
     if settings is not None and settings.url is not None:
         return True
-    fleeting = any(kind in volume for _, volume in _checkpoint_volumes(study) for kind in _FLEETING)
+    fleeting = any(kind in volume for _, volume in _checkpoint_volumes(study) for kind in FLEETING_VOLUMES)
     return bool(_checkpoint_mount(study)) and not fleeting
 
 

@@ -14,6 +14,7 @@ from seatrial.adapters.kubernetes.port import TRIALS, KubeObject
 from seatrial.adapters.kubernetes.security import add_security_defaults
 from seatrial.adapters.kubernetes.slot_pods import make_slot, why_cold
 from seatrial.api.base import to_seconds
+from seatrial.api.checkpoints import CHECKPOINTS_VOLUME
 from seatrial.api.environment import TrialPaths, build_environment, checkpoint_url, select_container
 from seatrial.api.study import Study
 from seatrial.api.trial import Trial
@@ -179,6 +180,6 @@ def _declare(variables: Mapping[str, str]) -> list[dict[str, Any]]:
 def _checkpoint_root(study: Study, container: KubeObject) -> str | None:
     """Return where the checkpoints of a study lie in the container, None when no volume for them is mounted."""
     for mount in container.get("volumeMounts") or ():
-        if mount.get("name") == names.CHECKPOINTS:
+        if mount.get("name") == CHECKPOINTS_VOLUME:
             return f"{str(mount.get('mountPath', '')).rstrip('/')}/{study.metadata.uid}"
     return None

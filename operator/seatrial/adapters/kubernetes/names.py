@@ -1,7 +1,6 @@
 """The names that Seatrial uses on objects of a cluster."""
 
 from seatrial.api.base import GROUP
-from seatrial.api.checkpoints import CHECKPOINTS_VOLUME
 
 __all__ = [
     "ANNOTATION_DIRECTIVE",
@@ -12,7 +11,6 @@ __all__ = [
     "ANNOTATION_PORT",
     "ANNOTATION_SCRAPE",
     "ANNOTATION_STOP",
-    "CHECKPOINTS",
     "FINALIZER",
     "LABEL_ATTEMPT",
     "LABEL_RELEASED",
@@ -58,9 +56,6 @@ METRICS_PORT = 9464
 """Where a trial serves its metrics unless its template says otherwise: the port that exporters of OpenTelemetry use."""
 
 METRICS_PORT_NAME = "metrics"
-
-CHECKPOINTS = CHECKPOINTS_VOLUME
-"""The volume that holds the checkpoints of all trials."""
 
 
 def build_pod_name(trial: str, attempt: int) -> str:

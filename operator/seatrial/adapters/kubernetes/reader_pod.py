@@ -4,10 +4,10 @@ It has the image and the volume of the study's own trials, so that it can start 
 no environment, no service account token, the volume read-only. It ends by itself should whoever made it be gone.
 """
 
-from seatrial.adapters.kubernetes import names
 from seatrial.adapters.kubernetes.manifests import training_container
 from seatrial.adapters.kubernetes.port import STUDIES, KubeObject
 from seatrial.adapters.kubernetes.security import add_security_defaults
+from seatrial.api.checkpoints import CHECKPOINTS_VOLUME, FLEETING_VOLUMES
 from seatrial.api.study import Study
 from seatrial.errors import UsageError
 
@@ -30,8 +30,6 @@ _TAKEN = (
     "runtimeClassName",
     "schedulerName",
 )
-# Kinds of volumes that end with their Pod.
-_FLEETING = ("emptyDir", "ephemeral")
 
 
 def build_reader(study: Study, name: str) -> KubeObject:
@@ -110,15 +108,15 @@ def _metadata(study: Study, name: str) -> KubeObject:
 
 def _volume(study: Study, spec: KubeObject) -> KubeObject:
     volumes: list[KubeObject] = spec.get("volumes") or []
-    found = next((volume for volume in volumes if volume.get("name") == names.CHECKPOINTS), None)
+    found = next((volume for volume in volumes if volume.get("name") == CHECKPOINTS_VOLUME), None)
     if found is None:
         raise UsageError(
-            f"study {study.metadata.name} has no volume named {names.CHECKPOINTS} in its template: nothing of its checkpoints was kept"
+            f"study {study.metadata.name} has no volume named {CHECKPOINTS_VOLUME} in its template: nothing of its checkpoints was kept"
         )
-    fleeting = next((kind for kind in _FLEETING if kind in found), None)
+    fleeting = next((kind for kind in FLEETING_VOLUMES if kind in found), None)
     if fleeting:
         raise UsageError(
-            f"the volume {names.CHECKPOINTS} of study {study.metadata.name} is of kind {fleeting}, which ends with each Pod: "
+            f"the volume {CHECKPOINTS_VOLUME} of study {study.metadata.name} is of kind {fleeting}, which ends with each Pod: "
             "nothing of its checkpoints was kept; use a persistentVolumeClaim"
         )
     return found
@@ -126,9 +124,9 @@ def _volume(study: Study, spec: KubeObject) -> KubeObject:
 
 def _mount(study: Study, container: KubeObject) -> KubeObject:
     mounts: list[KubeObject] = container.get("volumeMounts") or []
-    found = next((mount for mount in mounts if mount.get("name") == names.CHECKPOINTS), None)
+    found = next((mount for mount in mounts if mount.get("name") == CHECKPOINTS_VOLUME), None)
     if found is None:
         raise UsageError(
-            f"the training container of study {study.metadata.name} mounts no volume named {names.CHECKPOINTS}: nothing of its checkpoints was kept"
+            f"the training container of study {study.metadata.name} mounts no volume named {CHECKPOINTS_VOLUME}: nothing of its checkpoints was kept"
         )
     return found

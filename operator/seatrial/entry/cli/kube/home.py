@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from seatrial.adapters.kubernetes import names
+from seatrial.api.checkpoints import CHECKPOINTS_VOLUME
 from seatrial.api.environment import checkpoint_url
 from seatrial.api.study import Study
 from seatrial.api.trial import Trial
@@ -50,7 +51,7 @@ class ClusterHome:
             return f"{url}/{owner}/{path}"
         volume = _volume(study)
         claim = (volume.get("persistentVolumeClaim") or {}).get("claimName")
-        where = f"pvc/{claim}" if claim else f"volume {names.CHECKPOINTS}"
+        where = f"pvc/{claim}" if claim else f"volume {CHECKPOINTS_VOLUME}"
         return f"{where}: {study.metadata.uid}/{owner}/{path}"
 
     def output(self, trial: Trial) -> str:
@@ -72,4 +73,4 @@ class ClusterHome:
 
 def _volume(study: Study) -> dict[str, Any]:
     spec: Any = study.spec.trial.template.get("spec") or {}
-    return next((volume for volume in spec.get("volumes") or () if volume.get("name") == names.CHECKPOINTS), {})
+    return next((volume for volume in spec.get("volumes") or () if volume.get("name") == CHECKPOINTS_VOLUME), {})
