@@ -440,11 +440,8 @@ async def test_a_whole_group_that_is_deaf_to_sigterm_is_killed(make):
     await until_dead(child)
 
 
-async def test_a_deaf_trial_that_has_filled_the_disk_is_killed(make, monkeypatch: pytest.MonkeyPatch):
-    world = make(a_local_study(grace=0.2))
-    await world.start(kind="deaf")
-    await until_running(world, "s-0")
-    await world.until_deaf()
+async def stopped_on_a_full_disk(world, monkeypatch: pytest.MonkeyPatch) -> Mock:
+    """Stop a deaf trial while nothing can be written, and hold that it was killed; return what failed."""
     full = Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
     monkeypatch.setattr("seatrial.adapters.local.records.write_atomically", full)
 
@@ -453,6 +450,16 @@ async def test_a_deaf_trial_that_has_filled_the_disk_is_killed(make, monkeypatch
     ended = (await until_ended(world, "s-0"))["s-0"]
     assert (ended.exit_code, ended.reason) == (137, "SIGKILL")
     assert ended.message.startswith("did not end by itself within 0.2 s")
+    return full
+
+
+async def test_a_deaf_trial_that_has_filled_the_disk_is_killed(make, monkeypatch: pytest.MonkeyPatch):
+    world = make(a_local_study(grace=0.2))
+    await world.start(kind="deaf")
+    await until_running(world, "s-0")
+    await world.until_deaf()
+    full = await stopped_on_a_full_disk(world, monkeypatch)
+
     assert full.call_count == 2
 
 
@@ -462,14 +469,7 @@ async def test_a_trial_of_an_earlier_runner_that_has_filled_the_disk_is_killed(m
     await until_running(world, "s-0")
     await world.until_deaf()
     await world.replace_runner()
-    full = Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
-    monkeypatch.setattr("seatrial.adapters.local.records.write_atomically", full)
-
-    await world.runner.stop(world.study, a_record(0), 0)
-
-    ended = (await until_ended(world, "s-0"))["s-0"]
-    assert (ended.exit_code, ended.reason) == (137, "SIGKILL")
-    assert ended.message.startswith("did not end by itself within 0.2 s")
+    await stopped_on_a_full_disk(world, monkeypatch)
 
 
 async def test_a_second_interrupt_kills_what_is_left_of_the_grace_period(make):
