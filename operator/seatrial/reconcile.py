@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from itertools import groupby
 
-from seatrial.api.conditions import StudyReason, TrialReason, find_condition
+from seatrial.api.conditions import TrialReason, find_condition
 from seatrial.api.meta import Metadata
 from seatrial.api.study import Study, StudyStatus
 from seatrial.api.trial import Origin, Trial, TrialSpec, TrialStatus, reason_of
@@ -31,7 +31,6 @@ from seatrial.decide.actions import (
     RequeueTrial,
     StartAttempt,
     StopAttempt,
-    StudyState,
 )
 from seatrial.decide.attempts import Attempt, Phase
 from seatrial.decide.changes import changed_places
@@ -49,6 +48,7 @@ from seatrial.decide.lifecycle import (
     status_stopping,
     with_exclusions,
 )
+from seatrial.decide.narrowing import create_nothing, leave_open, only_watch, wake_within
 from seatrial.decide.observation import Seen
 from seatrial.decide.planner import plan_study
 from seatrial.decide.retention import future_parents, plan_retention
@@ -202,14 +202,14 @@ class Reconciler:
             return None
         self._forget_if_edited(study)
         now = await self._observe(study, interrupted=interrupted)
-        plan = _leave_open(plan_study(now.snapshot, self._standings), now.unread)
+        plan = leave_open(plan_study(now.snapshot, self._standings), now.unread)
         if self._pace is not None:
             actions, due = self._pace.hold_back(plan.actions, now.snapshot)
-            plan = _wake_within(replace(plan, actions=actions), due)
+            plan = wake_within(replace(plan, actions=actions), due)
         if hold:
-            plan = _hold_back(plan, now, hold)
+            plan = create_nothing(plan, hold, idle=not now.attempts)
         if invalid:
-            plan = _only_watch(plan, invalid)
+            plan = only_watch(plan, invalid)
         self._unanswered = None
         await self._repeat_stops(now)
         moved = await self._apply_all(now, plan.actions)
@@ -218,7 +218,7 @@ class Reconciler:
         )
         if wait and study.status is not None:
             # The status of before, with the snapshot of now: what must be retained can only be more by that.
-            status, plan = study.status, _wake_within(plan, wait)
+            status, plan = study.status, wake_within(plan, wait)
         else:
             status = await self._write_status(now, plan, interrupted=interrupted)
         await self._retain(now, status)
@@ -490,37 +490,6 @@ def _gives_up(action: Action, attempt: Attempt | None) -> bool:
     """Whether an action stands on an attempt's silence: it runs on, or is lost, for all that was heard."""
     lost = attempt is not None and attempt.phase is Phase.LOST
     return isinstance(action, StopAttempt) or (lost and isinstance(action, FinishTrial | RequeueTrial | PauseTrial))
-
-
-def _wake_within(plan: Plan, seconds: float | None) -> Plan:
-    """Return the plan with a look not later than in so many seconds."""
-    waits = [wait for wait in (plan.wake_after_seconds, seconds) if wait is not None]
-    return replace(plan, wake_after_seconds=min(waits, default=None))
-
-
-def _hold_back(plan: Plan, now: _Pass, hold: str) -> Plan:
-    """Return the plan without new trials; a study that has nothing else to do says what it waits for."""
-    state = plan.state
-    if state.reason is StudyReason.RUNNING and not now.attempts:
-        state = StudyState(reason=StudyReason.WAITING, message=hold)
-    actions = tuple(action for action in plan.actions if not isinstance(action, CreateTrials))
-    return replace(plan, actions=actions, state=state)
-
-
-def _leave_open(plan: Plan, unread: Mapping[str, float]) -> Plan:
-    """Return the plan without decisions about trials whose values may still come; they are looked at again when it makes sense."""
-    if not unread:
-        return plan
-    actions = tuple(action for action in plan.actions if isinstance(action, CreateTrials) or action.trial not in unread)
-    return _wake_within(replace(plan, actions=actions), min(unread.values()))
-
-
-def _only_watch(plan: Plan, invalid: str) -> Plan:
-    """Return the plan without anything that starts: what runs is watched, stopped where it must be, and settled."""
-    actions = tuple(
-        action for action in plan.actions if not isinstance(action, CreateTrials | StartAttempt | PromoteTrial)
-    )
-    return replace(plan, actions=actions, state=StudyState(reason=StudyReason.INVALID_SPEC, message=invalid))
 
 
 def _stranger(study: Study, name: str) -> Trial:
