@@ -5,7 +5,8 @@ process, so that the ratio means something even where the absolute figures do no
 is the one to trust.
 
 The layers are measured one on top of the other: the runner alone (once more in the ways in which it starts and reaps processes on a
-system without what Linux has for it), and the whole study as ``seatrial run`` runs it, without its screen.
+system without what Linux has for it), and the whole study as ``seatrial run`` runs it, without its screen; for Python once more with
+``trial.reuse``, which spares each trial the start of an interpreter and its imports.
 The plain pool starts each command as ``subprocess.run`` does, in as many threads as trials run in parallel, and keeps its output in a file.
 """
 
@@ -44,7 +45,7 @@ COMMANDS = {
 }
 
 
-def build_study(command: list[str], trials: int, parallel: int) -> Study:
+def build_study(command: list[str], trials: int, parallel: int, *, reuse: bool = False) -> Study:
     return Study.model_validate(
         {
             "apiVersion": "seatrial.dev/v1alpha1",
@@ -55,7 +56,10 @@ def build_study(command: list[str], trials: int, parallel: int) -> Study:
                 "parameters": [{"name": "x", "type": "float", "min": 0, "max": 1}],
                 "algorithm": {"name": "random"},
                 "budget": {"maxTrials": trials, "parallelTrials": parallel},
-                "trial": {"template": {"spec": {"containers": [{"name": "main", "command": command}]}}},
+                "trial": {
+                    "reuse": reuse,
+                    "template": {"spec": {"containers": [{"name": "main", "command": command}]}},
+                },
             },
         }
     )
@@ -164,6 +168,9 @@ def measure_all(command: list[str], trials: int, parallel: int, repeats: int) ->
         "runner, as on macOS": lambda root: asyncio.run(run_runner(root, study, records, ("--fork", "--no-waitid"))),
         "study": lambda root: run_whole(root, study, trials),
     }
+    if command[0] == sys.executable:
+        reusing = build_study(command, trials, parallel, reuse=True)
+        layers["study, trial.reuse"] = lambda root: run_whole(root, reusing, trials)
     rows: dict[str, list[Cost]] = {layer: [] for layer in layers}
     for _ in range(repeats):
         for layer, work in layers.items():
