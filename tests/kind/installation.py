@@ -51,7 +51,7 @@ def slow_study(name: str, *, trials: int = 4, parallel: int = 2) -> Object:
 
 
 def stepwise_study(name: str, *, trials: int, parallel: int, steps: int) -> Object:
-    """Return a study whose trials report a step a second, and half of which go on from each rung."""
+    """Return a study whose trials report a step a second to whoever reads their Pods, and half of which go on from each rung."""
     program = (
         "import seatrial_harness as s, time\n"
         "trial = s.start(x=0.5)\n"
@@ -61,7 +61,7 @@ def stepwise_study(name: str, *, trials: int, parallel: int, steps: int) -> Obje
     )
     study = _study(name, ["python", "-c", program], trials=trials, parallel=parallel)
     study["spec"] |= {
-        "metrics": {"source": "prometheus"},
+        "metrics": {"source": "scrape"},
         "steps": {"unit": "second", "max": steps},
         "stopping": {"rule": "asha", "asha": {"eta": 2, "minStep": 1}},
     }

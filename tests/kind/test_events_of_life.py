@@ -208,10 +208,7 @@ def test_an_image_that_is_not_there_is_told_of(seatrial: Installation, namespace
 
 
 def test_curves_are_read_from_the_pods_where_a_study_asks_for_that(seatrial: Installation, namespace: str) -> None:
-    study = stepwise_study("scrape", trials=6, parallel=3, steps=8)
-    study["spec"]["metrics"] = {"source": "scrape"}
-
-    name = apply(seatrial, namespace, study)
+    name = apply(seatrial, namespace, stepwise_study("scrape", trials=6, parallel=3, steps=8))
 
     ended = seatrial.wait_done(namespace, name)
     reasons = [condition(trial, "Succeeded")["reason"] for trial in seatrial.trials(namespace, name)]
