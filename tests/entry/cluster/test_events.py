@@ -224,6 +224,37 @@ def test_an_event_that_has_expired_is_written_anew():
     assert [event["count"] for event in world.events()] == [1]
 
 
+def test_nothing_is_remembered_of_a_study_that_is_gone_and_all_of_the_others():
+    world = World()
+    other = StudyKey("ml", "other")
+    for _ in range(2):
+        world.recorder.tell(KEY, told())
+        world.recorder.tell(other, told("other-0"))
+        world.flush()
+        world.recorder.forget_study(KEY)
+        world.clock.advance(1)
+
+    counts = [(event["involvedObject"]["name"], event["count"]) for event in world.events()]
+    assert sorted(counts) == [("digits-1", 1), ("digits-1", 1), ("other-0", 2)]
+
+
+def test_a_study_that_goes_while_its_event_is_found_to_be_gone_costs_nothing():
+    world = World(
+        lambda moment, call, *_: world.recorder.forget_study(KEY) if moment is Moment.BEFORE and armed else None
+    )
+    armed = False
+    world.recorder.tell(KEY, told())
+    world.flush()
+    world.server.delete(EVENTS, "ml", world.events()[0]["metadata"]["name"])
+    world.clock.advance(1)
+    armed = True
+    world.recorder.tell(KEY, told())
+    world.flush()
+
+    assert [event["count"] for event in world.events()] == [1]
+    assert world.count(EventOutcome.FAILED) == 0
+
+
 # ---- limits ----------------------------------------------------------------------------------------------------------
 
 

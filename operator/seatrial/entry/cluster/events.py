@@ -130,6 +130,7 @@ _Place = tuple[str, str, str, str, str]
 class _Waiting:
     """An Event that is yet to be written; *number* times it happened since it was written last."""
 
+    study: StudyKey
     told: Told
     uid: str
     number: int
@@ -141,6 +142,7 @@ class _Waiting:
 class _Written:
     """An Event that exists."""
 
+    study: StudyKey
     event: str
     uid: str
     count: int
@@ -220,13 +222,15 @@ class EventRecorder:
             self._observe(EventOutcome.LIMITED)
             return
         uid = self._identify(told.resource, key.namespace, told.name)
-        self._waiting[place] = _Waiting(told=told, uid=uid, number=1, first=now, last=now)
+        self._waiting[place] = _Waiting(study=key, told=told, uid=uid, number=1, first=now, last=now)
         self._news.set()
 
     def forget_study(self, key: StudyKey) -> None:
-        """Drop what is remembered of the limits of a study that is gone."""
+        """Drop what is remembered of a study that is gone: its limits, and what was told of it and its trials."""
         for weight in Weight:
             self._buckets.pop((key, weight), None)
+        for place in [place for place, written in self._known.items() if written.study == key]:
+            del self._known[place]
 
     def _allowed(self, key: StudyKey, weight: Weight) -> bool:
         # Warnings have tokens of their own: a thousand good ends do not hide a bad one.
@@ -266,7 +270,8 @@ class EventRecorder:
             return
         body = self._build(place, waiting)
         await self._client.create(EVENTS, place[0], body)
-        self._remember(place, _Written(event=body["metadata"]["name"], uid=waiting.uid, count=waiting.number))
+        name = body["metadata"]["name"]
+        self._remember(place, _Written(study=waiting.study, event=name, uid=waiting.uid, count=waiting.number))
 
     async def _raise(self, place: _Place, known: _Written, waiting: _Waiting) -> bool:
         """Raise the count of an Event; False when it is gone: they live for an hour."""
@@ -275,7 +280,8 @@ class EventRecorder:
         try:
             await self._client.patch(EVENTS, place[0], known.event, body, kind=PatchKind.MERGE)
         except NotFound:
-            del self._known[place]
+            # The study may have gone meanwhile, and all that was known of it.
+            self._known.pop(place, None)
             return False
         self._remember(place, replace(known, count=count))
         return True
