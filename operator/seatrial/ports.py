@@ -81,7 +81,7 @@ class TrialRunner(Protocol):
         """
         ...
 
-    async def start(self, study: Study, trial: Trial, number: int, *, just_recorded: bool = False) -> None:
+    async def start(self, study: Study, trial: Trial, number: int, *, recorded_at: datetime | None = None) -> None:
         """Start an attempt, or queue it until the resources it asks for are free. Starting it again does nothing.
 
         The trial's record exists already. Of one trial never more than one attempt runs.
@@ -90,7 +90,7 @@ class TrialRunner(Protocol):
             study: The study.
             trial: The trial.
             number: Of the attempt.
-            just_recorded: Whether *trial* is what the store has just answered to its creation, and not a memory of it.
+            recorded_at: When *trial* was what the store answered to its creation; None when it is a memory of it.
         """
         ...
 

@@ -407,7 +407,8 @@ class Reconciler:
                 break
             if trial.spec.reuse_of is None:
                 placed = with_exclusions(trial, now.study, now.trials)
-                start = partial(self._runner.start, now.study, placed, trial.status.attempt, just_recorded=True)
+                at = self._clock.now()
+                start = partial(self._runner.start, now.study, placed, trial.status.attempt, recorded_at=at)
                 await starts.run(start, alone=len(proposals) == 1)
 
     # ---- status ----------------------------------------------------------------------------------------------------

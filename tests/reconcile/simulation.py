@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from seatrial.adapters.local.memory import MemoryStore, SimulatedClock
 from seatrial.adapters.local.simulated import Script, SimulatedRunner
@@ -87,9 +88,9 @@ class FusedRunner(SimulatedRunner):
         self.fuse = fuse
         self.started: list[tuple[str, int]] = []
 
-    async def start(self, study: Study, trial: Trial, number: int, *, just_recorded: bool = False) -> None:
+    async def start(self, study: Study, trial: Trial, number: int, *, recorded_at: datetime | None = None) -> None:
         self.fuse.step(before=True)
-        await super().start(study, trial, number, just_recorded=just_recorded)
+        await super().start(study, trial, number, recorded_at=recorded_at)
         if (trial.metadata.name, number) not in self.started:
             self.started.append((trial.metadata.name, number))
         self.fuse.step(before=False)

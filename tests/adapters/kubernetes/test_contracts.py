@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 import pytest
 
@@ -86,7 +87,7 @@ class SettledWorld:
         await self.memory.settle()
         return await self.memory.runner.observe(study)
 
-    async def start(self, study: Study, trial: Trial, number: int, *, just_recorded: bool = False) -> None:
+    async def start(self, study: Study, trial: Trial, number: int, *, recorded_at: datetime | None = None) -> None:
         await self.memory.settle()
         self.given.setdefault((trial.metadata.name, number), trial)
         await self.memory.runner.start(study, ensure_trial(self.cluster, self.key, trial), number)

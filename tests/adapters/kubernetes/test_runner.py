@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from datetime import timedelta
 
 import pytest
 
@@ -299,6 +301,22 @@ async def test_no_pod_is_made_for_an_attempt_whose_end_the_server_knows_already(
         await lab.runner.start(lab.study, known, 0)
 
     assert lab.cluster.pods() == []
+
+
+@pytest.mark.parametrize(("seconds", "pods"), [(0, ["s-0-0"]), (2, ["s-0-0"]), (4, []), (-1, [])])
+async def test_a_record_made_a_moment_ago_is_trusted_and_an_older_one_looked_at_again(seconds: int, pods: list[str]):
+    # An operator that was held up for so long may not be the one that leads any more.
+    lab = Lab()
+    new = lab.trial()
+    await lab.memory.settle()
+    recorded_at = lab.cluster.clock.now() - timedelta(seconds=seconds)
+    ended = {"status": {"attempt": 1}}
+    lab.cluster.server.patch(TRIALS, "default", "s-0", ended, kind=PatchKind.MERGE, subresource="status")
+
+    with contextlib.suppress(TransientError):
+        await lab.runner.start(lab.study, new, 0, recorded_at=recorded_at)
+
+    assert lab.cluster.pods() == pods
 
 
 async def test_a_pod_stays_when_the_server_knows_the_trial_that_a_list_does_not_show():

@@ -35,6 +35,8 @@ __all__ = ["KubernetesRunner", "Refusal"]
 _ENDED = frozenset({Phase.EXITED, Phase.LOST})
 _LACKS_ROOM = frozenset({"Insufficient", "Unschedulable", "SchedulingGated"})
 _SOON_SECONDS = 1.0
+# Who made the record held the lease, renewed within ten seconds; nobody else gets it before fifteen have passed since.
+_NEW = timedelta(seconds=3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +126,7 @@ class KubernetesRunner:
             found.setdefault(name, refused.shown)
         return found
 
-    async def start(self, study: Study, trial: Trial, number: int, *, just_recorded: bool = False) -> None:
+    async def start(self, study: Study, trial: Trial, number: int, *, recorded_at: datetime | None = None) -> None:
         """Create the attempt's Pod, or hand another one's on to it. Starting again does nothing.
 
         Raises:
@@ -148,7 +150,7 @@ class KubernetesRunner:
         if known is not None and known.shown.number >= number:
             return
         # Lists and watches may lag behind the attempt's end, when its Pod is gone already.
-        stored = trial if just_recorded else await self._read_record(_key(study).namespace, trial)
+        stored = trial if self._is_new(recorded_at) else await self._read_record(_key(study).namespace, trial)
         if stored.status.attempt > number or stored.status.completion_time is not None:
             words = f"attempt {number} of {name} is over; what is known here is older than the server's record"
             raise TransientError(words, retry_after_seconds=_SOON_SECONDS)
@@ -322,6 +324,10 @@ class KubernetesRunner:
         """Whether attempts of a study wait for room, so that none of its Pods should stand idle."""
         waiting = (pod for pod in self._of(study) if not pod.released)
         return bool(self._refused.get(_key(study))) or any(_lacks_room(pod) for pod in waiting)
+
+    def _is_new(self, recorded_at: datetime | None) -> bool:
+        """Return whether a record was made a moment ago: nobody else can have led since, run the trial and cleared it away."""
+        return recorded_at is not None and timedelta() <= self._clock.now() - recorded_at < _NEW
 
     async def _read_record(self, namespace: str, trial: Trial) -> Trial:
         """Return a trial's record as the server itself has it."""

@@ -137,7 +137,7 @@ class LocalRunner:
         shown.update((name, queued.shown) for name, queued in self._queue.items())
         return shown
 
-    async def start(self, study: Study, trial: Trial, number: int, *, just_recorded: bool = False) -> None:
+    async def start(self, study: Study, trial: Trial, number: int, *, recorded_at: datetime | None = None) -> None:
         """Start an attempt, or queue it.
 
         Raises:

@@ -141,7 +141,7 @@ class SimulatedRunner:
         self._admit()
         return {name: self._attempt(play) for name, play in self._plays.items()}
 
-    async def start(self, study: Study, trial: Trial, number: int, *, just_recorded: bool = False) -> None:
+    async def start(self, study: Study, trial: Trial, number: int, *, recorded_at: datetime | None = None) -> None:
         """Start an attempt, or queue it."""
         name = trial.metadata.name
         play = self._plays.get(name)
