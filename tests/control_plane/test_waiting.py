@@ -78,7 +78,7 @@ def test_what_pods_wait_for_is_told_by_trials_and_study_and_no_more_when_it_is_o
         wait_until(lambda: bool(cluster.pods()[-1]["spec"].get("nodeName")), what="a place for the second trial")
         patch_pod(cluster, 1, "/status", {"status": {"phase": "Pending", "containerStatuses": [state]}})
         words = 'ImagePullBackOff: container main: Back-off pulling image "trainer"'
-        wait_until(lambda: study_says(f"1 trials wait: {words}"), what="the study to tell of the image")
+        wait_until(lambda: study_says(f"1 trial waits: {words}"), what="the study to tell of the image")
         wait_until(lambda: says(cluster, 1) == f"Pending: {words}", what="the trial to tell of it")
 
         cluster.kubelet.left_alone.remove("s-1-0")

@@ -22,6 +22,7 @@ __all__ = [
     "StopAttempt",
     "StopReason",
     "StudyState",
+    "say_number",
     "shorten",
 ]
 
@@ -32,6 +33,11 @@ MESSAGE_LIMIT = 1024
 def shorten(message: str, limit: int = MESSAGE_LIMIT) -> str:
     """Cut a message to what a condition may hold; where something was left out, an ellipsis says so."""
     return message if len(message) <= limit else f"{message[: limit - 1]}…"
+
+
+def say_number(count: int, one: str, more: str) -> str:
+    """Return ``1 trial waits``, ``2 trials wait``: a number of trials, and what one or more of them do."""
+    return f"1 trial {one}" if count == 1 else f"{count} trials {more}"
 
 
 class StopReason(StrEnum):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from seatrial.api.conditions import StudyReason, TrialReason
+from seatrial.decide.actions import say_number
 from seatrial.decide.snapshot import StudySnapshot, TrialSnapshot
 
 __all__ = ["Verdict", "gpu_seconds", "judge_budget", "reached_target"]
@@ -48,9 +49,10 @@ def _failures(study: StudySnapshot) -> Verdict | None:
     limit = study.limits.max_failed
     if len(failed) <= limit:
         return None
+    words = say_number(len(failed), "has failed", "have failed")
     return Verdict(
         reason=StudyReason.MAX_FAILED_TRIALS_EXCEEDED,
-        message=f"{len(failed)} trials have failed, more than budget.maxFailedTrials allows ({limit}); the last one is {failed[-1].name}",
+        message=f"{words}, more than budget.maxFailedTrials allows ({limit}); the last one is {failed[-1].name}",
         stop_running=True,
     )
 
@@ -103,15 +105,19 @@ def _gpu_time(study: StudySnapshot) -> Verdict | None:
     )
 
 
+def _all_done(count: int, whose: str) -> str:
+    return f"the only trial of {whose} is done" if count == 1 else f"all {count} trials of {whose} are done"
+
+
 def _number(study: StudySnapshot) -> Verdict | None:
     limit = study.limits.max_trials
     if limit is not None and len(study.trials) >= limit:
         total = len(study.trials)
-        words = f"all {limit} trials of budget.maxTrials are done"
+        words = _all_done(limit, "budget.maxTrials")
         if total > limit:
             words = f"{total} trials are done, and budget.maxTrials is {limit}"
         if (study.spec.budget.max_trials or limit + 1) > limit:
-            words = f"all {limit} trials of the {'schedule' if study.spec.algorithm.replay else 'population'} are done"
+            words = _all_done(limit, "the schedule" if study.spec.algorithm.replay else "the population")
             return Verdict(reason=StudyReason.TRAINING_COMPLETE, message=words, stop_running=False)
         return Verdict(reason=StudyReason.MAX_TRIALS_REACHED, message=words, stop_running=False)
     if study.exhausted is not None:

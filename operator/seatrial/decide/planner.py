@@ -24,6 +24,7 @@ from seatrial.decide.actions import (
     StopAttempt,
     StopReason,
     StudyState,
+    say_number,
     shorten,
 )
 from seatrial.decide.attempts import Attempt, Phase
@@ -386,18 +387,17 @@ def _state(draft: _Draft, verdict: Verdict | None) -> StudyState:
     if verdict is not None and not open_trials:
         return _final_state(study, verdict)
     if verdict is not None and verdict.stop_running:
-        return StudyState(
-            reason=StudyReason.RUNNING, message=f"{len(open_trials)} trials are being ended: {verdict.message}"
-        )
+        return StudyState(reason=StudyReason.RUNNING, message=f"{_ending(len(open_trials))}: {verdict.message}")
     if study.spec.suspend or study.interrupted:
         held = sum(draft.holds(trial) for trial in open_trials)
-        words = f"{held} trials are being ended" if held else "no trial runs"
+        words = _ending(held) if held else "no trial runs"
         why = "the run was interrupted" if study.interrupted else "spec.suspend is true"
         return StudyState(reason=StudyReason.SUSPENDED, message=f"{why}; {words}")
     lives = [trial.live for trial in open_trials if trial.live is not None and draft.holds(trial)]
     waits = [live for live in lives if live.phase is Phase.WAITING and live.reason]
     if waits and len(waits) == len(lives) and not draft.created:
-        return StudyState(reason=StudyReason.WAITING, message=f"{len(waits)} trials wait: {_reasons(waits)}")
+        words = say_number(len(waits), "waits", "wait")
+        return StudyState(reason=StudyReason.WAITING, message=f"{words}: {_reasons(waits)}")
     total = f" of {study.limits.max_trials}" if study.limits.max_trials else ""
     words = f"{len(study.trials) - len(open_trials)}{total} trials are done, {len(open_trials)} are open"
     if paused := sum(trial.reason is TrialReason.PAUSED for trial in open_trials):
@@ -406,6 +406,10 @@ def _state(draft: _Draft, verdict: Verdict | None) -> StudyState:
         running = sum(live.phase is Phase.RUNNING for live in lives)
         words += f"; {running} run, {len(waits)} wait: {_reasons(waits)}"
     return StudyState(reason=StudyReason.RUNNING, message=words)
+
+
+def _ending(count: int) -> str:
+    return say_number(count, "is being ended", "are being ended")
 
 
 def _reasons(waits: Sequence[Attempt]) -> str:
