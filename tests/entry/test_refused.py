@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,24 @@ def test_an_address_of_this_machine_that_cannot_be_written_is_refused_before_a_t
     )
     assert "Traceback" not in done.stderr
     assert not list((folder / ".seatrial" / "saves" / "trials").glob("*"))
+
+
+@pytest.mark.slow
+def test_a_study_that_is_complete_is_shown_again_wherever_its_checkpoints_went(folder: Path) -> None:
+    a_study_that_saves(folder, f"file://{folder}/store")
+    assert run_seatrial("run", "saves.yaml", folder=folder).returncode == 0
+    shutil.rmtree(folder / "store")
+    (folder / "store").write_text("a file in the way")
+
+    again = run_seatrial("run", "saves.yaml", folder=folder)
+    text = (folder / "saves.yaml").read_text()
+    (folder / "saves.yaml").write_text(text.replace("maxTrials: 2", "maxTrials: 3"))
+    more = run_seatrial("run", "saves.yaml", folder=folder)
+
+    assert again.returncode == 0, again.stderr
+    assert "loss" in again.stdout
+    assert more.returncode == 2
+    assert "no trial could save a checkpoint" in more.stderr
 
 
 @pytest.mark.slow

@@ -34,6 +34,7 @@ __all__ = [
     "default_max_failed",
     "format_time",
     "parse_time",
+    "read_completion",
 ]
 
 RESUMABLE = "Resumable"
@@ -317,7 +318,7 @@ class Snapshotter:
             exhausted=exhausted,
             interrupted=interrupted,
             signs=tuple(int(minimised(objective, 1.0)) for objective in study.spec.objectives),
-            completed_at=_completion(study),
+            completed_at=read_completion(study),
         )
 
     def _trials(
@@ -376,7 +377,8 @@ class Snapshotter:
         return negated
 
 
-def _completion(study: Study) -> datetime | None:
+def read_completion(study: Study) -> datetime | None:
+    """Return when a study became complete, while its specification is the same as then; None while there is something to do."""
     status = study.status
     if status is None or status.completion_time is None or status.observed_generation != study.metadata.generation:
         return None

@@ -25,6 +25,7 @@ from seatrial.api.trial import Trial
 from seatrial.decide.actions import Action
 from seatrial.decide.attempts import Attempt, Phase
 from seatrial.decide.curves import Curves
+from seatrial.decide.snapshot import read_completion
 from seatrial.entry.asking import NearSuggester
 from seatrial.entry.threads import trial_environment
 from seatrial.errors import TransientError, UsageError
@@ -198,6 +199,9 @@ def _try_checkpoints(store: DirectoryStore, directory: StudyDirectory) -> None:
     study = store.stored_study()
     url = checkpoint_url(study) if study is not None else None
     if url is not None and not url.startswith("file:///"):
+        return
+    if study is not None and read_completion(study) is not None:
+        # Nothing is left to be trained.
         return
     folder = directory.checkpoints_root if url is None else Path(url.removeprefix("file://"))
     other = "name another --directory, or set" if url is None else "or name another place by"
