@@ -35,6 +35,12 @@ def test_a_valid_file_is_described(place: Path) -> None:
     )
 
 
+def test_a_population_says_itself_how_many_trials_it_makes() -> None:
+    result = call("validate", str(Path(__file__).parents[2] / "examples/digits-pbt.yaml"))
+
+    assert "algorithm pbt, at most 16 trials, 2 at a time" in result.stdout
+
+
 def test_every_problem_of_every_file_is_told_with_its_line(place: Path) -> None:
     Path("one.yaml").write_text(TINY.replace("minimize", "smaller").replace("type: ordinal", "type: ordnal"))
     Path("two.yaml").write_text("")

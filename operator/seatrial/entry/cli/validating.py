@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from seatrial.api.algorithm import AlgorithmName
 from seatrial.api.load import Parsed
 from seatrial.api.study import Study
+from seatrial.decide.snapshot import build_limits
 from seatrial.entry.cli.exits import ExitCode, error, mark_warnings, state_problems
 from seatrial.entry.cli.printing import print_json, print_text
 from seatrial.entry.cli.reading import read_text, source_name
@@ -67,12 +68,13 @@ def describe_study(study: Study) -> str:
     spec = study.spec
     space = build_space(spec.parameters)
     size = space.size
+    most = build_limits(spec).max_trials
     points = "infinitely many assignments" if size is None else _count(size, "assignment")
     words = [
         f"study {study.metadata.name}",
         f"{plural(len(spec.parameters), 'parameter')} ({points})",
         _algorithm(study),
-        f"at most {plural(spec.budget.max_trials, 'trial')}" if spec.budget.max_trials else "no limit on trials",
+        f"at most {plural(most, 'trial')}" if most else "no limit on trials",
         f"{spec.budget.parallel_trials} at a time",
     ]
     if spec.stopping is not None:
