@@ -239,7 +239,7 @@ def test_network_policies_let_in_and_out_whom_the_values_name_and_names_are_alwa
         return [(rule["ports"][0]["port"], rule.get(side, "all")) for rule, side in rules]
 
     assert peers() == [(8080, [own]), (9090, "all"), (9090, [own]), (53, "all"), (1, "all")]
-    assert peers(**named) == [(8080, [own]), (9090, [near]), (9090, [own, near]), (53, "all"), (1, [far])]
+    assert peers(**named) == [(8080, [own]), (9090, [own, near]), (9090, [own, near]), (53, "all"), (1, [far])]
 
 
 def test_monitors_are_made_only_where_their_kinds_are(helm: Helm) -> None:

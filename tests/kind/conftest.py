@@ -31,6 +31,8 @@ _ORDER = [
     "test_kind",
     "test_operators",
     "test_without_prometheus",
+    # Stands between Pods, which the studies before should not feel.
+    "test_network_policies",
     # Takes Seatrial away: nothing else runs.
     "test_release",
 ]
