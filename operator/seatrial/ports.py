@@ -90,7 +90,7 @@ class TrialRunner(Protocol):
             study: The study.
             trial: The trial.
             number: Of the attempt.
-            recorded_at: When *trial* was what the store answered to its creation; None when it is a memory of it.
+            recorded_at: When the store was asked to create *trial*, which is its answer; None when it is a memory of it.
         """
         ...
 

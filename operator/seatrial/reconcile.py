@@ -400,15 +400,15 @@ class Reconciler:
         for proposal in proposals:
             if f"{self._key.name}-{proposal.index}" in now.strangers:
                 break
-            trial = await self._store.create_trial(self._key, new_trial(now.study, proposal, self._clock.now()))
+            asked_at = self._clock.now()
+            trial = await self._store.create_trial(self._key, new_trial(now.study, proposal, asked_at))
             now.trials[trial.metadata.name] = trial
             if trial.spec.assignment != proposal.assignment or trial.spec.until_step != proposal.until_step:
                 # Somebody else had created it: what was proposed beside it was proposed without knowing it.
                 break
             if trial.spec.reuse_of is None:
                 placed = with_exclusions(trial, now.study, now.trials)
-                at = self._clock.now()
-                start = partial(self._runner.start, now.study, placed, trial.status.attempt, recorded_at=at)
+                start = partial(self._runner.start, now.study, placed, trial.status.attempt, recorded_at=asked_at)
                 await starts.run(start, alone=len(proposals) == 1)
 
     # ---- status ----------------------------------------------------------------------------------------------------

@@ -98,7 +98,7 @@ class KindCluster:
         """Return the name of a loaded image that holds kubectl and nothing else."""
         if self.run("docker", "image", "inspect", _SMALL_IMAGE, check=False).returncode:
             archive = 'tar -C "$(dirname "$(command -v kubectl)")" -c kubectl | docker import --change \'ENTRYPOINT ["/kubectl"]\' - "$1"'
-            self.run("bash", "-ec", archive, "bash", _SMALL_IMAGE)
+            self.run("bash", "-eo", "pipefail", "-c", archive, "bash", _SMALL_IMAGE)
         self.load(_SMALL_IMAGE)
         return _SMALL_IMAGE
 

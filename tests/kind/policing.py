@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from kind.cluster import ROOT, KindCluster
 
@@ -27,13 +27,12 @@ def keep_network_policies(kind: KindCluster) -> Iterator[None]:
         'tar -C "$(dirname "$(command -v network-policies)")" -c network-policies | '
         'docker import --change \'ENTRYPOINT ["/network-policies"]\' - "$1"'
     )
-    kind.run("bash", "-ec", archive, "bash", _IMAGE)
+    kind.run("bash", "-eo", "pipefail", "-c", archive, "bash", _IMAGE)
     kind.load(_IMAGE)
-    kind.kubectl("apply", "-f", str(_AGENT))
-    kind.run("docker", "exec", node, "iptables", "-I", *_RULE)
-    try:
+    with ExitStack() as steps:
+        steps.callback(kind.kubectl, "delete", "--ignore-not-found", "-f", str(_AGENT))
+        kind.kubectl("apply", "-f", str(_AGENT))
         kind.kubectl("wait", "--for=condition=Ready", "pod/network-policies", "-n", "kube-system", "--timeout=60s")
+        kind.run("docker", "exec", node, "iptables", "-I", *_RULE)
+        steps.callback(kind.run, "docker", "exec", node, "iptables", "-D", *_RULE)
         yield
-    finally:
-        kind.run("docker", "exec", node, "iptables", "-D", *_RULE)
-        kind.kubectl("delete", "--ignore-not-found", "-f", str(_AGENT))

@@ -160,7 +160,7 @@ def train_with_gpus(seatrial: Installation, namespace: str, folder: Path, _: Sto
 
 
 def stop_the_hopeless(seatrial: Installation, namespace: str, _: Path, __: Stories) -> Told:
-    """The laptop's file with eight of its trials, which train no faster than they are scraped: what Prometheus saw decides who goes on."""
+    """The laptop's file with eight of its trials, which rest after each epoch: what Prometheus sees on the way decides who goes on."""
     seatrial.add_checkpoints(namespace)
     study = yaml.safe_load((ROOT / "examples" / "digits.yaml").read_text())
     spec, (container,) = study["spec"], study["spec"]["trial"]["template"]["spec"]["containers"]

@@ -55,14 +55,14 @@ def reached_from(seatrial: Installation, namespace: str) -> set[str]:
 @pytest.fixture(scope="module")
 def policed(seatrial: Installation) -> Iterator[Installation]:
     """The release with its NetworkPolicies, which let in a namespace by name."""
-    for namespace in (FRIEND, STRANGER):
-        seatrial.kind.add_namespace(namespace)
-        add_probe(seatrial, namespace)
-    add_probe(seatrial, NAMESPACE, **{"app.kubernetes.io/instance": RELEASE})
-    # Otherwise what follows would say nothing.
-    assert reached_from(seatrial, STRANGER) == set(PLACES)
     label = "namespaceSelector.matchLabels.kubernetes\\.io/metadata\\.name"
     try:
+        for namespace in (FRIEND, STRANGER):
+            seatrial.kind.add_namespace(namespace)
+            add_probe(seatrial, namespace)
+        add_probe(seatrial, NAMESPACE, **{"app.kubernetes.io/instance": RELEASE})
+        # Otherwise what follows would say nothing.
+        assert reached_from(seatrial, STRANGER) == set(PLACES)
         with keep_network_policies(seatrial.kind):
             seatrial.install(
                 "networkPolicy.enabled=true",
@@ -74,10 +74,10 @@ def policed(seatrial: Installation) -> Iterator[Installation]:
             )
             yield seatrial
     finally:
-        seatrial.install()
-        seatrial.kind.kubectl("delete", "pod", "probe", "-n", NAMESPACE, "--wait=false")
+        seatrial.kind.kubectl("delete", "pod", "probe", "-n", NAMESPACE, "--ignore-not-found", "--wait=false")
         for namespace in (FRIEND, STRANGER):
-            seatrial.kind.kubectl("delete", "namespace", namespace, "--wait=false")
+            seatrial.kind.kubectl("delete", "namespace", namespace, "--ignore-not-found", "--wait=false")
+        seatrial.install()
 
 
 def test_who_is_named_reaches_what_is_meant_for_readers_and_nobody_else_anything(policed: Installation) -> None:

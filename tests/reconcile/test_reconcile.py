@@ -1,6 +1,7 @@
 """Whole studies on the simulated clock."""
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import partial
 
 import pytest
@@ -367,3 +368,24 @@ def test_waiting_for_a_place_is_never_limited():
     world = World(study, script, capacity=1).run(passes=6000)
 
     assert [trial.status.attempts for trial in world.records()] == [[], []]
+
+
+def test_a_start_is_told_when_its_record_was_asked_for_and_not_when_the_answer_came(monkeypatch: pytest.MonkeyPatch):
+    world = World(with_budget(maxTrials=1))
+    create, start = world.store.create_trial, world.runner.start
+    told = []
+
+    async def create_slowly(*arguments: object) -> Trial:
+        created = await create(*arguments)
+        world.clock.advance(20)
+        return created
+
+    async def note(*arguments: object, recorded_at: datetime | None = None) -> None:
+        told.append(world.clock.now() - recorded_at)
+        await start(*arguments, recorded_at=recorded_at)
+
+    monkeypatch.setattr(world.store, "create_trial", create_slowly)
+    monkeypatch.setattr(world.runner, "start", note)
+    world.run()
+
+    assert told == [timedelta(seconds=20)]

@@ -226,7 +226,7 @@ class EventRecorder:
         self._news.set()
 
     def forget_study(self, key: StudyKey) -> None:
-        """Drop what is remembered of a study that is gone: its limits, and what was told of it and its trials."""
+        """Drop what is remembered of a study that is gone: its limits, and what was written of it and its trials."""
         for weight in Weight:
             self._buckets.pop((key, weight), None)
         for place in [place for place, written in self._known.items() if written.study == key]:
