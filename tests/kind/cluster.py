@@ -97,10 +97,16 @@ class KindCluster:
     def small_image(self) -> str:
         """Return the name of a loaded image that holds kubectl and nothing else."""
         if self.run("docker", "image", "inspect", _SMALL_IMAGE, check=False).returncode:
-            archive = 'tar -C "$(dirname "$(command -v kubectl)")" -c kubectl | docker import --change \'ENTRYPOINT ["/kubectl"]\' - "$1"'
-            self.run("bash", "-eo", "pipefail", "-c", archive, "bash", _SMALL_IMAGE)
+            self.build_image(_SMALL_IMAGE, "kubectl")
         self.load(_SMALL_IMAGE)
         return _SMALL_IMAGE
+
+    def build_image(self, image: str, program: str) -> None:
+        """Make an image that holds one program of the cluster's environment and nothing else, and runs it."""
+        archive = (
+            'tar -C "$(dirname "$(command -v "$2")")" -c "$2" | docker import --change "ENTRYPOINT [\\"/$2\\"]" - "$1"'
+        )
+        self.run("bash", "-eo", "pipefail", "-c", archive, "bash", image, program)
 
     def wait_until(self, condition: Callable[[], bool], *, what: str, seconds: float = 90) -> None:
         """Return as soon as *condition* holds.

@@ -23,11 +23,7 @@ def keep_network_policies(kind: KindCluster) -> Iterator[None]:
         return
     (node,) = [node["metadata"]["name"] for node in kind.get("nodes")["items"]]
     kind.run("scripts/cluster-tools", "network-policies")
-    archive = (
-        'tar -C "$(dirname "$(command -v network-policies)")" -c network-policies | '
-        'docker import --change \'ENTRYPOINT ["/network-policies"]\' - "$1"'
-    )
-    kind.run("bash", "-eo", "pipefail", "-c", archive, "bash", _IMAGE)
+    kind.build_image(_IMAGE, "network-policies")
     kind.load(_IMAGE)
     with ExitStack() as steps:
         steps.callback(kind.kubectl, "delete", "--ignore-not-found", "-f", str(_AGENT))

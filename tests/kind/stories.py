@@ -131,6 +131,19 @@ class Stories:
         return self.running[name].result()
 
 
+def look_until_done(seatrial: Installation, namespace: str, name: str, *, seconds: float) -> list[Look]:
+    """Look at a study again and again until it has ended: at its Pods, then its trials, then itself."""
+    looks: list[Look] = []
+
+    def look() -> bool:
+        pods, trials = seatrial.pods(namespace), seatrial.trials(namespace, name)
+        looks.append(Look(study=seatrial.study(namespace, name), trials=trials, pods=pods))
+        return condition(looks[-1].study, "Succeeded").get("status") in {"True", "False"}
+
+    seatrial.kind.wait_until(look, what=f"study {name} to end", seconds=seconds)
+    return looks
+
+
 def train_with_gpus(seatrial: Installation, namespace: str, folder: Path, _: Stories) -> Told:
     """Four trials at a time on a cluster with two GPUs, and a person who watches from the beginning."""
     name = seatrial.apply_example(namespace, "digits-gpu")
@@ -140,14 +153,7 @@ def train_with_gpus(seatrial: Installation, namespace: str, folder: Path, _: Sto
     )
     # No Pod runs before the claim is there.
     seatrial.add_checkpoints(namespace)
-    looks: list[Look] = []
-
-    def look() -> bool:
-        study, trials = seatrial.study(namespace, name), seatrial.trials(namespace, name)
-        looks.append(Look(study=study, trials=trials, pods=seatrial.pods(namespace)))
-        return condition(study, "Succeeded").get("status") in {"True", "False"}
-
-    seatrial.kind.wait_until(look, what=f"study {name} to end", seconds=600)
+    looks = look_until_done(seatrial, namespace, name, seconds=600)
     return Told(
         namespace=namespace,
         study=looks[-1].study,
@@ -217,14 +223,8 @@ def promote(seatrial: Installation, namespace: str, _: Path, __: Stories) -> Tol
     (container,) = study["spec"]["trial"]["template"]["spec"]["containers"]
     container["resources"]["requests"]["cpu"] = "50m"
     seatrial.kind.apply(namespace, study)
-    name, looks = study["metadata"]["name"], []
-
-    def look() -> bool:
-        pods, trials = seatrial.pods(namespace), seatrial.trials(namespace, name)
-        looks.append(Look(study=seatrial.study(namespace, name), trials=trials, pods=pods))
-        return condition(looks[-1].study, "Succeeded").get("status") in {"True", "False"}
-
-    seatrial.kind.wait_until(look, what=f"study {name} to end", seconds=900)
+    name = study["metadata"]["name"]
+    looks = look_until_done(seatrial, namespace, name, seconds=900)
     return Told(namespace=namespace, study=looks[-1].study, trials=seatrial.trials(namespace, name), looks=looks)
 
 
