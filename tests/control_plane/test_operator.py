@@ -60,8 +60,14 @@ class Cluster:
 
     def wait(self, reason: str, *, kind: str = "Succeeded", seconds: float = 60) -> dict[str, Any]:
         """Return a condition of the study when it has that reason."""
-        wait_until(lambda: self.condition(kind).get("reason") == reason, what=f"{kind} {reason}", seconds=seconds)
-        return self.condition(kind)
+        seen: dict[str, Any] = {}
+
+        def has_come() -> bool:
+            seen.update(self.condition(kind))
+            return seen.get("reason") == reason
+
+        wait_until(has_come, what=f"{kind} {reason}", seconds=seconds)
+        return seen
 
     def trials(self) -> list[dict[str, Any]]:
         """Return the trials by index."""

@@ -198,8 +198,8 @@ def test_a_container_that_never_begins_is_given_up_and_tried_from_the_edited_tem
     # A real scheduler would say that there is no node, and for a place there is no limit.
     template = {"spec": {"schedulerName": "played", "containers": [{"name": "main", "image": "trainer"}]}}
     cluster.kubelet.left_alone = {"s-0-0"}
-    # A Pod younger than ten seconds is not said to wait at all.
-    cluster.apply(budget={"maxTrials": 1}, trial={"template": template, "startTimeout": "11s"})
+    # A Pod younger than ten seconds is not said to wait at all; then it is said for some seconds.
+    cluster.apply(budget={"maxTrials": 1}, trial={"template": template, "startTimeout": "14s"})
     with cluster.operator():
         wait_until(lambda: "s-0-0" in cluster.kubelet.seen, what="the first attempt")
         waiting = {"waiting": {"reason": "ContainerCreating"}}
@@ -214,7 +214,7 @@ def test_a_container_that_never_begins_is_given_up_and_tried_from_the_edited_tem
 
     assert "ContainerCreating" in waits["message"]
     trial = cluster.trials()[0]["status"]
-    assert "did not begin within trial.startTimeout (11s)" in trial["attempts"][0]["message"]
+    assert "did not begin within trial.startTimeout (14s)" in trial["attempts"][0]["message"]
     assert trial["attempts"][0]["infrastructure"] is True
 
 

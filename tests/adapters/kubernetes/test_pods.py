@@ -7,7 +7,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from seatrial.adapters.kubernetes import names
-from seatrial.adapters.kubernetes.pods import LOST_AFTER_SECONDS, STARTING_SECONDS, build_pod_record, read_attempt
+from seatrial.adapters.kubernetes.pods import (
+    LOST_AFTER_SECONDS,
+    STARTING_SECONDS,
+    build_pod_record,
+    find_turn,
+    read_attempt,
+)
 from seatrial.decide.attempts import Attempt, Phase, ReportStatus
 from seatrial.ports import StudyKey
 
@@ -363,8 +369,8 @@ def test_a_pod_whose_node_stays_silent_after_its_deletion_is_lost():
     record = build_pod_record(a_pod(status, **DELETED))
     deadline = datetime(2026, 1, 1, 12, 9, 30, tzinfo=UTC)
 
-    before = read_attempt(record, deadline + timedelta(seconds=LOST_AFTER_SECONDS))
-    after = read_attempt(record, deadline + timedelta(seconds=LOST_AFTER_SECONDS + 1))
+    before = read_attempt(record, deadline + timedelta(seconds=LOST_AFTER_SECONDS - 1))
+    after = read_attempt(record, deadline + timedelta(seconds=LOST_AFTER_SECONDS))
 
     assert before.phase is Phase.RUNNING
     assert (after.phase, after.reason, after.infrastructure) == (Phase.LOST, "DeletionByTaintManager", True)
@@ -405,6 +411,28 @@ def test_a_new_pod_waits_for_nothing_in_particular_until_that_takes_long(reason:
     assert (at_first.phase, at_first.reason, at_first.message) == (Phase.WAITING, "", "")
     assert later is record.attempt
     assert later.reason
+
+
+@pytest.mark.parametrize(
+    ("pod", "seconds"),
+    [
+        (a_pod({"phase": "Pending"}, creationTimestamp=BEGAN), STARTING_SECONDS),
+        (a_pod(state("Pending", waiting={"reason": "ImagePullBackOff"}), creationTimestamp=BEGAN), None),
+        (a_pod(state(running={}), creationTimestamp=BEGAN), None),
+        (a_pod(state(running={}), creationTimestamp=BEGAN, deletionTimestamp=BEGAN), LOST_AFTER_SECONDS),
+        (a_pod(ended(), creationTimestamp=BEGAN, deletionTimestamp=BEGAN), None),
+    ],
+)
+def test_it_is_known_when_the_passing_of_time_alone_will_show_something_of_a_pod(pod: dict, seconds: float | None):
+    record, began = build_pod_record(pod), datetime.fromisoformat(BEGAN)
+
+    turn = find_turn(record, began)
+
+    assert turn == (None if seconds is None else began + timedelta(seconds=seconds))
+    if turn is not None:
+        before, at = (read_attempt(record, turn - timedelta(microseconds=left)) for left in (1, 0))
+        assert read_attempt(record, began) == before != at
+        assert find_turn(record, turn) is None
 
 
 def test_a_new_pod_that_lacks_something_says_so_at_once():

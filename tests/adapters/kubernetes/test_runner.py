@@ -13,6 +13,7 @@ from adapters.kubernetes.world import Cluster, Memory, ensure_trial
 from decide.builders import a_study
 from seatrial.adapters.kubernetes.fake.client import Faults, Moment
 from seatrial.adapters.kubernetes.faults import Forbidden, Invalid
+from seatrial.adapters.kubernetes.pods import LOST_AFTER_SECONDS, STARTING_SECONDS
 from seatrial.adapters.kubernetes.port import PODS, TRIALS, KubeObject, PatchKind, Resource
 from seatrial.adapters.kubernetes.rehearsal import build_rehearsal_trial
 from seatrial.adapters.kubernetes.removal import Retention
@@ -419,6 +420,35 @@ async def test_a_rehearsal_tells_what_the_server_would_refuse():
 
     assert refusal is not None
     assert (refusal.reason, refusal.message) == ("QuotaExceeded", QUOTA)
+
+
+async def test_the_study_is_looked_at_again_when_a_pod_that_waits_is_no_longer_new():
+    lab = Lab()
+    lab.cluster.kubelet.silent = True
+    await lab.start()
+    young, due = await lab.observe(), lab.runner.due_seconds(lab.study)
+    assert due == STARTING_SECONDS
+    lab.cluster.clock.advance(due)
+    grown = await lab.observe()
+
+    assert [seen["s-0"].reason for seen in (young, grown)] == ["", "Pending"]
+    assert lab.runner.due_seconds(lab.study) is None
+
+
+async def test_the_study_is_looked_at_again_when_a_pod_on_a_silent_node_counts_as_lost():
+    lab = Lab()
+    await lab.start()
+    await lab.observe()
+    lab.cluster.kubelet.silent = True
+    lab.cluster.kubelet.evict("default", "s-0-0", "DeletionByTaintManager")
+    going, due = await lab.observe(), lab.runner.due_seconds(lab.study)
+    assert due is not None
+    assert due >= LOST_AFTER_SECONDS
+    lab.cluster.clock.advance(due)
+    lost = await lab.observe()
+
+    assert [seen["s-0"].phase for seen in (going, lost)] == [Phase.RUNNING, Phase.LOST]
+    assert lab.runner.due_seconds(lab.study) is None
 
 
 def deletions(lab: Lab) -> list[str]:

@@ -10,7 +10,15 @@ from seatrial.adapters.kubernetes.slot_pods import SlotRecord, expect_attempt
 from seatrial.decide.attempts import Attempt, Phase
 from seatrial.ports import StudyKey
 
-__all__ = ["LOST_AFTER_SECONDS", "STARTING_SECONDS", "PodRecord", "build_pod_record", "build_release", "read_attempt"]
+__all__ = [
+    "LOST_AFTER_SECONDS",
+    "STARTING_SECONDS",
+    "PodRecord",
+    "build_pod_record",
+    "build_release",
+    "find_turn",
+    "read_attempt",
+]
 
 LOST_AFTER_SECONDS = 60.0
 """How long after the end of its grace period a deleted Pod may stay before its node is taken for lost."""
@@ -77,11 +85,10 @@ class PodRecord:
 def read_attempt(pod: PodRecord, now: datetime) -> Attempt:
     """Return the attempt as it is at *now*: a deleted Pod whose node stays silent is lost, and a new one that begins waits for nothing."""
     known = pod.attempt
-    if known.phase is Phase.WAITING and known.reason in _ORDINARY_WAITS and _is_new(pod, now):
+    grown, lost = _grown_at(pod), _lost_at(pod)
+    if grown is not None and now < grown:
         return replace(known, reason="", message="")
-    if pod.deadline is None or known.phase in {Phase.EXITED, Phase.LOST}:
-        return known
-    if now <= pod.deadline + timedelta(seconds=LOST_AFTER_SECONDS):
+    if lost is None or now < lost:
         return known
     return Attempt(
         trial=known.trial,
@@ -96,8 +103,25 @@ def read_attempt(pod: PodRecord, now: datetime) -> Attempt:
     )
 
 
-def _is_new(pod: PodRecord, now: datetime) -> bool:
-    return pod.created is not None and now < pod.created + timedelta(seconds=STARTING_SECONDS)
+def find_turn(pod: PodRecord, now: datetime) -> datetime | None:
+    """Return when :func:`read_attempt` will next say something else though nothing about the Pod changes; None for never."""
+    turns = [turn for turn in (_grown_at(pod), _lost_at(pod)) if turn is not None and turn > now]
+    return min(turns, default=None)
+
+
+def _grown_at(pod: PodRecord) -> datetime | None:
+    """Return when a Pod that waits for what every new Pod waits for is no longer a new one; None where it does not."""
+    known = pod.attempt
+    if known.phase is not Phase.WAITING or known.reason not in _ORDINARY_WAITS or pod.created is None:
+        return None
+    return pod.created + timedelta(seconds=STARTING_SECONDS)
+
+
+def _lost_at(pod: PodRecord) -> datetime | None:
+    """Return when a Pod that is being deleted is taken for lost if its node says nothing until then."""
+    if pod.deadline is None or pod.attempt.phase in {Phase.EXITED, Phase.LOST}:
+        return None
+    return pod.deadline + timedelta(seconds=LOST_AFTER_SECONDS)
 
 
 def build_pod_record(pod: KubeObject) -> PodRecord:

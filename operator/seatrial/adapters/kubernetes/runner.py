@@ -14,7 +14,7 @@ from seatrial.adapters.kubernetes.faults import AlreadyExists, ApiError, Forbidd
 from seatrial.adapters.kubernetes.handing import HandOver
 from seatrial.adapters.kubernetes.informer import Informer
 from seatrial.adapters.kubernetes.manifests import build_pod
-from seatrial.adapters.kubernetes.pods import PodRecord
+from seatrial.adapters.kubernetes.pods import PodRecord, find_turn
 from seatrial.adapters.kubernetes.port import PODS, TRIALS, KubeClient, KubeObject
 from seatrial.adapters.kubernetes.records import build_trial_record
 from seatrial.adapters.kubernetes.removal import PodRemover, Retention
@@ -218,12 +218,15 @@ class KubernetesRunner:
             await self._remover.let_go(pod)
 
     def due_seconds(self, study: Study) -> float | None:
-        """Return seconds until the study should be observed again: Pods of it are to be deleted, or have more to tell; None when there are none."""
-        key = _key(study)
-        waits = [
-            seconds for seconds in (self._sweeper.due_seconds(key), self._slots.due_seconds(key)) if seconds is not None
-        ]
-        return min(waits, default=None)
+        """Return seconds until the study should be observed again: Pods of it are to be deleted, or will have more to tell; None when there are none."""
+        key, now = _key(study), self._clock.now()
+        turns = (find_turn(pod, now) for pod in self._of(study) if not pod.released)
+        waits = (
+            self._sweeper.due_seconds(key),
+            self._slots.due_seconds(key),
+            *((turn - now).total_seconds() for turn in turns if turn is not None),
+        )
+        return min((seconds for seconds in waits if seconds is not None), default=None)
 
     async def retain(self, study: Study, needed: Needed) -> None:
         """Let the attempts that start from now on remove what need not stay: the volume is theirs."""
