@@ -98,6 +98,10 @@ test-kind: $(VENV)/.dev ## The tests on a real cluster in containers, which they
 test-fast: $(VENV)/.dev ## The quick tests of every layer, which need no torch, browser, Prometheus or cluster
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not torch and not browser and not cluster and not prometheus and not kind" tests
 
+.PHONY: fuzz
+fuzz: $(VENV)/.dev ## The tests of properties again, with examples that nobody has tried yet
+	@$(BIN)/python -m pytest -n 2 --dist worksteal --hypothesis-profile=fuzz -m "hypothesis and not kind" tests $(ARGUMENTS)
+
 .PHONY: verify
 verify: $(VENV)/.dev ## Lint, types, layers, and that generated files are current
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make format"; exit 1; }

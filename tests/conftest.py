@@ -1,4 +1,4 @@
-"""What holds for all tests: one BLAS thread, as in the product, set before NumPy is loaded; Hypothesis without deadlines.
+"""What holds for all tests: one BLAS thread, as in the product, set before NumPy is loaded; Hypothesis without deadlines or chance.
 
 Of several workers one begins with the tests that take long, so that at the end there are short ones left to share.
 """
@@ -10,8 +10,10 @@ from seatrial.entry.threads import limit_threads
 
 limit_threads()
 
-# Machines are shared and noisy: how long an example takes says nothing about whether it is right.
-settings.register_profile("seatrial", deadline=None)
+# Machines are shared and noisy: how long an example takes says nothing about whether it is right. A change is judged by the same
+# examples as the version before it; `make fuzz` looks for new ones.
+settings.register_profile("seatrial", deadline=None, derandomize=True)
+settings.register_profile("fuzz", deadline=None, print_blob=True)
 settings.load_profile("seatrial")
 
 # Those on a control plane stay together as long as may be: each worker that has any starts one.

@@ -780,6 +780,23 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
         ],
     ),
     (
+        "no limit, and more assignments than anybody tries",
+        {
+            "spec.budget": {},
+            "spec.parameters": [{"name": f"x{index}", "type": "int", "min": 1, "max": 300} for index in range(3)],
+        },
+        [
+            "spec.budget.maxTrials is missing, but the search space has 27,000,000 assignments; add budget.maxTrials, budget.maxDuration or a target",
+        ],
+    ),
+    (
+        "no limit, and a grid with more points than anybody tries",
+        {"spec.budget": {}, "spec.algorithm": {"name": "grid", "grid": {"points": 8000}}},
+        [
+            "spec.budget.maxTrials is missing, but the grid has 95,435,928,000 points; set budget.maxTrials, lower algorithm.grid.points or use another algorithm",
+        ],
+    ),
+    (
         "budget of nothing",
         {"spec.budget": {"maxTrials": 0, "parallelTrials": 0, "maxFailedTrials": -1, "maxGPUHours": 0}},
         [

@@ -39,6 +39,7 @@ BEYOND_THE_SCHEMA: list[tuple[str, str]] = [
     (r"^spec\.parameters\[\d+\]\.max is .*, but max - min overflows", _ARITHMETIC),
     (r"^spec\.algorithm\.name is grid, which needs a number of points", _ARITHMETIC),
     (r"^spec\.algorithm\.grid\.resolutions", _ARITHMETIC),
+    (r"^spec\.budget\.maxTrials is missing, but the (grid|search space) has .* (points|assignments)", _ARITHMETIC),
     (r"^spec\.algorithm\.pbt\.mutable", _ARITHMETIC),
     (r"^spec\.parameters have one value each, but pbt", _ARITHMETIC),
     (r"^spec\.algorithm\.replay\.schedule", _ARITHMETIC),
