@@ -212,12 +212,18 @@ class Installation:
         Raises:
             TimeoutError: If it does not in time; the study's status is shown.
         """
+        seen: Object = {}
+
+        def has_come() -> bool:
+            nonlocal seen
+            seen = self.study(namespace, name)
+            return holds(seen)
+
         try:
-            self.kind.wait_until(lambda: holds(self.study(namespace, name)), what=what, seconds=seconds)
+            self.kind.wait_until(has_come, what=what, seconds=seconds)
         except TimeoutError as error:
-            status = yaml.safe_dump(self.study(namespace, name).get("status"))
-            raise TimeoutError(f"{error}; study {name}:\n{status}") from error
-        return self.study(namespace, name)
+            raise TimeoutError(f"{error}; study {name}:\n{yaml.safe_dump(seen.get('status'))}") from error
+        return seen
 
     def wait_done(self, namespace: str, name: str, *, seconds: float = 120) -> Object:
         """Return a study once it has ended."""
