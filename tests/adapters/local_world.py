@@ -114,8 +114,9 @@ class LocalWorld:
         """Leave no process behind, not even one that has only just been started."""
         self.runner._starter.close()
         deadline = time.monotonic() + 20
-        for folder in (self.directory.root / "attempts").glob("*/*"):
-            files = self.directory.attempt(folder.parent.name, int(folder.name))
+        for folder in (self.directory.root / "attempts").glob("*.*"):
+            trial, number = folder.name.rsplit(".", 1)
+            files = self.directory.attempt(trial, int(number))
             while is_locked(files.note):
                 assert time.monotonic() < deadline, f"{folder} still runs"
                 with contextlib.suppress(ProcessLookupError, PermissionError):

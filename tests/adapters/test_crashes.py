@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import random
@@ -304,45 +303,6 @@ async def test_what_a_note_says_of_an_end_is_told_with_its_time(make):
 
     assert (ended.phase, ended.exit_code) == (Phase.EXITED, 5)
     assert ended.finished_at == datetime.fromtimestamp(1764000000, UTC)
-
-
-@pytest.mark.parametrize("ends", ["noted", "lost"])
-async def test_an_attempt_that_an_earlier_version_left_is_adopted(make, ends: str):
-    world = make(*NOTES_ITSELF)
-    folder, started = world.files().folder, {"startedAt": time.time(), "cpus": 3.0, "gpus": [], "graceSeconds": 9.0}
-    folder.mkdir(parents=True)
-    (folder / "start.json").write_text(json.dumps(started | {"memoryLimitBytes": None, "notes": ["of old"]}))
-    world.directory.open.mkdir()
-    world.files().note.touch()
-    with (folder / "lock").open("w+b") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        leader = psutil.Popen(["sleep", "1000"], pass_fds=[lock.fileno()], start_new_session=True)
-    (folder / "pid").write_text(f"{leader.pid:11}\n")
-
-    running = (await world.runner.observe(world.study))["s-0"]
-    if ends == "noted":
-        (folder / "exit").write_text("5\n")
-    leader.kill()
-    leader.wait()
-    ended = (await until_ended(world, "s-0"))["s-0"]
-    await world.runner.release(world.study, a_record(0), 0)
-    await world.replace_runner()
-
-    assert (running.phase, running.notes) == (Phase.RUNNING, ("of old",))
-    assert (ended.phase, ended.exit_code) == ((Phase.EXITED, 5) if ends == "noted" else (Phase.LOST, None))
-    assert await world.runner.observe(world.study) == {}
-
-
-async def test_what_an_earlier_version_was_about_to_start_never_began(make):
-    world = make(*NOTES_ITSELF)
-    world.files().folder.mkdir(parents=True)
-    (world.files().folder / "start.json").write_text('{"startedAt": 17')
-    (world.files().folder / "lock").touch()
-    world.directory.open.mkdir()
-    world.files().note.touch()
-
-    assert await world.runner.observe(world.study) == {}
-    assert (await world.run()).exit_code == 0
 
 
 async def test_rubbish_among_the_notes_is_left_alone(make):

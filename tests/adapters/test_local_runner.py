@@ -95,7 +95,9 @@ async def test_a_trial_is_given_its_environment(make):
     )
     assert (given["SEATRIAL_MAX_STEP"], given["SEATRIAL_STEP_UNIT"]) == ("27", "epoch")
     assert json.loads(given["SEATRIAL_OBJECTIVES"]) == [{"metric": "loss", "goal": "minimize"}]
-    assert Path(given["SEATRIAL_CHECKPOINT_DIR"]).is_dir()
+    assert Path(given["SEATRIAL_CHECKPOINT_DIR"]) == world.directory.checkpoints("s-3").absolute()
+    # As on a cluster: whoever saves a checkpoint makes it.
+    assert not world.directory.checkpoints("s-3").exists()
     assert given["HOME"] == "/home/a"
     assert given["PATH"].startswith(str(Path(sys.executable).parent) + ":")
     assert given["OMP_NUM_THREADS"] == "2"  # 4 cores, 2 parallel trials

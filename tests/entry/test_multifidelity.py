@@ -29,7 +29,7 @@ def run_study(folder: Path, study: dict, *, timeout: float = 280) -> tuple[Path,
 def steps_of(place: Path, trial: Trial) -> list[list[int]]:
     """Return the steps that the harness wrote down, one list an attempt: what was really trained."""
     # The number of a trial that waits is already that of an attempt that may never be made.
-    files = sorted((place / "attempts" / trial.metadata.name).glob("*/observations.jsonl"))
+    files = sorted((place / "attempts").glob(f"{trial.metadata.name}.*/observations.jsonl"))
     reports = [[json.loads(line) for line in file.read_text().splitlines()] for file in files]
     return [[seen["step"] for seen in attempt if "step" in seen] for attempt in reports]
 

@@ -59,7 +59,7 @@ parameters   lr         0.0087
              hidden     64
              optimizer  adamw
 last failure digits-3: Error: exit code 1
-             its output: /somewhere/digits/attempts/digits-3/0/output.log
+             its output: /somewhere/digits/attempts/digits-3.0/output.log
 trials       8: 7 completed, 1 failed
 duration     38 s
 directory    /somewhere/digits

@@ -114,7 +114,7 @@ def _judge_refusal(root: Path, text: str) -> list[str]:
     elif (root / "refused").read_text() == RUNS:
         wrong.append(f"a full disk ended a study that ran: {last}")
     begun = [
-        path.relative_to(study) for kind in ("trials/*.json*", "open/*", "attempts/*/*") for path in study.glob(kind)
+        path.relative_to(study) for kind in ("trials/*.json*", "open/*", "attempts/*") for path in study.glob(kind)
     ]
     begun = [path for path in begun if path.suffix != ".tmp"]
     ran = (root / "ran").read_text().split() if (root / "ran").exists() else []

@@ -215,7 +215,7 @@ def test_a_full_disk_is_a_refusal_while_nothing_has_begun(tmp_path: Path):
             CLAIMED, {"study/trials/s-0.json.corrupt": ""}, "begun: trials/s-0.json.corrupt", id="a trial was put aside"
         ),
         pytest.param(CLAIMED, {"study/open/s-0.0": ""}, "had begun: open/s-0.0", id="an attempt is marked"),
-        pytest.param(CLAIMED, {"study/attempts/s-0/0/pid": ""}, "had begun: attempts/s-0/0", id="an attempt was made"),
+        pytest.param(CLAIMED, {"study/attempts/s-0.0/pid": ""}, "had begun: attempts/s-0.0", id="an attempt was made"),
         pytest.param(CLAIMED, {"ran": "s-0.0\n"}, "had begun: s-0.0 ran", id="a trial ran"),
     ],
 )

@@ -9,8 +9,8 @@
         trials/<trial>.json         the Trial
         open/<trial>.<attempt>      the note of an attempt, from before it starts until its result is stored: held by every process of
                                     the attempt; holds process id and exit code of the leader, and what was started
-        checkpoints/<trial>/        kept between attempts
-        attempts/<trial>/<attempt>/
+        checkpoints/<trial>/        kept between attempts; made by the first who saves one
+        attempts/<trial>.<attempt>/
             output.log              stdout and stderr
             observations.jsonl      what the harness reports
             termination.json        the termination message
@@ -159,4 +159,4 @@ class StudyDirectory:
 @lru_cache(maxsize=1024)
 def _attempt_files(root: str, trial: str, attempt: int) -> AttemptFiles:
     # The same ones for the runner, the environment and the metrics of a trial.
-    return AttemptFiles(f"{root}/attempts/{trial}/{attempt}", f"{root}/open/{trial}.{attempt}")
+    return AttemptFiles(f"{root}/attempts/{trial}.{attempt}", f"{root}/open/{trial}.{attempt}")

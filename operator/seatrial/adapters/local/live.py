@@ -332,7 +332,6 @@ class LiveAttempt:
 
 def find_attempt(files: AttemptFiles, trial: str, number: int, now: float) -> LiveAttempt | None:
     """Return an attempt that an earlier runner left, None when it never began (its folder is removed then)."""
-    files = records.find_older(files)
     record = records.read_start(files)
     # Whoever holds the lock may write and let go of it meanwhile, not the other way round.
     if not is_locked(files.note) and _is_untouched(files):

@@ -23,7 +23,6 @@ from seatrial.adapters.local.warden import EXIT_AT, NUMBER_WIDTH, PID_AT
 __all__ = [
     "KillReason",
     "StartRecord",
-    "find_older",
     "read_exit",
     "read_exit_time",
     "read_killed",
@@ -38,7 +37,6 @@ __all__ = [
 ]
 
 _NUMBERS_WIDTH = EXIT_AT + NUMBER_WIDTH
-_OLD_START = "start.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +100,7 @@ def _write_lasting(share: Share, grace: float, limit: int | None, notes: tuple[s
 
 def read_start(files: AttemptFiles) -> StartRecord | None:
     """Return what was started, None when it was not (or its record is torn)."""
-    document = _parse_object(_read(files.note)[_NUMBERS_WIDTH:]) or _parse_object(_read(files.folder / _OLD_START))
+    document = _parse_object(_read(files.note)[_NUMBERS_WIDTH:])
     try:
         limit = document["memoryLimitBytes"]
         return StartRecord(
@@ -115,13 +113,6 @@ def read_start(files: AttemptFiles) -> StartRecord | None:
         )
     except (KeyError, ValueError, OverflowError, OSError):
         return None
-
-
-def find_older(files: AttemptFiles) -> AttemptFiles:
-    """Return the files of an attempt that an earlier version started, which held a lock of its own in the attempt's folder."""
-    if _read(files.note) == b"" and (files.folder / _OLD_START).exists():
-        return AttemptFiles(files.folder_name, f"{files.folder_name}/lock")
-    return files
 
 
 def write_exit(files: AttemptFiles, code: int) -> None:

@@ -404,7 +404,6 @@ class LocalRunner:
         files = self._directory.attempt(name, pod.attempt)
         self._reached("share taken")
         _make_own_folder(files)
-        _make_folder(f"{self._directory.root}/checkpoints/{name}")
         self._reached("folder made")
         live = _begin(files, queued, share, self._machine, self._clock.now())
         self._live[name] = live
@@ -442,7 +441,6 @@ def _make_own_folder(files: AttemptFiles) -> None:
     Raises:
         TransientError: If processes of an attempt that was here before still live.
     """
-    _make_folder(os.path.dirname(files.folder_name))  # noqa: PTH120 - as below
     if not _make_folder(files.folder_name):
         if is_locked(files.note_name):
             raise TransientError(f"processes of an earlier attempt in {files.folder} still run; end them")
@@ -453,7 +451,7 @@ def _make_own_folder(files: AttemptFiles) -> None:
 def _make_folder(name: str) -> bool:
     """Make a folder, and those above it that are missing; return whether it was not there."""
     try:
-        os.mkdir(name)  # noqa: PTH102 - a path takes as long to make as a folder, and this makes three for each attempt
+        os.mkdir(name)  # noqa: PTH102 - a path takes as long to make as a folder in memory
     except FileNotFoundError:
         os.makedirs(name)  # noqa: PTH103
     except FileExistsError:
