@@ -16,7 +16,6 @@ import argparse
 import asyncio
 import os
 import resource
-import shutil
 import statistics
 import subprocess
 import sys
@@ -24,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -151,16 +151,8 @@ def read_children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def measure_in_folder(work: Callable[[Path], object]) -> Cost:
-    root = Path(tempfile.mkdtemp(prefix="seatrial-bench-"))
-    try:
-        return measure(lambda: work(root))
-    finally:
-        shutil.rmtree(root)
-
-
-def measure_all(command: list[str], trials: int, parallel: int, repeats: int) -> dict[str, list[Cost]]:
-    """Return what each layer cost, by repeat."""
+def measure_all(command: list[str], trials: int, parallel: int, repeats: int, place: Path) -> dict[str, list[Cost]]:
+    """Return what each layer cost, by repeat. What they leave in *place* is theirs alone, and stays."""
     study, records = build_study(command, trials, parallel), [build_trial(index) for index in range(trials)]
     layers: dict[str, Callable[[Path], object]] = {
         "plain pool": lambda root: run_plain(root, command, trials, parallel),
@@ -174,7 +166,8 @@ def measure_all(command: list[str], trials: int, parallel: int, repeats: int) ->
     rows: dict[str, list[Cost]] = {layer: [] for layer in layers}
     for _ in range(repeats):
         for layer, work in layers.items():
-            rows[layer].append(measure_in_folder(work))
+            root = Path(tempfile.mkdtemp(dir=place))
+            rows[layer].append(measure(partial(work, root)))
     return rows
 
 
@@ -191,18 +184,23 @@ def main() -> None:
         "medians of the ratios to the plain pool of the same repeat. CPU is that of all processes, so are its ratios;"
     )
     print("the wall time is what a person waits, and says little on a machine that others use.")
-    for name in chosen.commands:
-        rows = measure_all(COMMANDS[name], trials, parallel, chosen.repeats)
-        for layer, taken in rows.items():
-            pairs = list(zip(taken, rows["plain pool"], strict=True))
-            wall, own, total = (statistics.median(column) / trials * 1e3 for column in zip(*taken, strict=True))
-            by_wall = statistics.median(cost.wall / plain.wall for cost, plain in pairs)
-            by_cpu = statistics.median(cost.total / plain.total for cost, plain in pairs)
-            print(
-                f"{name:20} {layer:19} CPU {total:7.2f} ms a trial ({by_cpu:5.2f}), of that this process {own:5.2f} ms; "
-                f"wall {wall:7.2f} ms a trial ({by_wall:5.2f})",
-                flush=True,
-            )
+    # Removed at the end only: some file systems look long for the place of a new file where many were removed just before.
+    with tempfile.TemporaryDirectory(prefix="seatrial-bench-") as place:
+        for name in chosen.commands:
+            print_all(name, measure_all(COMMANDS[name], trials, parallel, chosen.repeats, Path(place)), trials)
+
+
+def print_all(name: str, rows: dict[str, list[Cost]], trials: int) -> None:
+    for layer, taken in rows.items():
+        pairs = list(zip(taken, rows["plain pool"], strict=True))
+        wall, own, total = (statistics.median(column) / trials * 1e3 for column in zip(*taken, strict=True))
+        by_wall = statistics.median(cost.wall / plain.wall for cost, plain in pairs)
+        by_cpu = statistics.median(cost.total / plain.total for cost, plain in pairs)
+        print(
+            f"{name:20} {layer:19} CPU {total:7.2f} ms a trial ({by_cpu:5.2f}), of that this process {own:5.2f} ms; "
+            f"wall {wall:7.2f} ms a trial ({by_wall:5.2f})",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":
