@@ -40,6 +40,11 @@ def quick_study(name: str, *, trials: int, parallel: int, seconds: float = 1.0) 
     return _study(name, ["sh", "-c", words], trials=trials, parallel=parallel)
 
 
+def printing_study(name: str, *, trials: int, parallel: int) -> Object:
+    """Return a study whose trials print a number and are done; nothing in it says that this is to be read."""
+    return _study(name, ["sh", "-c", 'echo "score=$HP_x"'], trials=trials, parallel=parallel)
+
+
 def slow_study(name: str, *, trials: int = 4, parallel: int = 2) -> Object:
     """Return a study whose trials run until they are told to stop, or until a process that left its number in ``/tmp/end`` is gone."""
     words = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kind.installation import NAMESPACE, Installation, condition, quick_study
+from kind.installation import NAMESPACE, Installation, condition, printing_study, quick_study
 from kind.steps import apply, assignments, values
 
 
@@ -31,6 +31,18 @@ def test_sixty_short_trials_leave_all_values_though_the_operator_dies_twice(
     assert [trial["spec"]["index"] for trial in trials] == list(range(60))
     assert values(trials) == assignments(trials)
     assert {trial["status"]["attempt"] for trial in trials} == {0}
+
+
+def test_what_a_program_prints_is_its_result_as_on_a_laptop(seatrial: Installation, namespace: str) -> None:
+    name = apply(seatrial, namespace, printing_study("prints", trials=6, parallel=3))
+
+    study = seatrial.wait_done(namespace, name)
+
+    assert condition(study, "Succeeded")["status"] == "True"
+    trials = seatrial.trials(namespace, name)
+    assert len(trials) == 6
+    assert values(trials) == assignments(trials)
+    assert condition(study, "MetricsAvailable")["status"] == "True"
 
 
 def test_of_two_operators_one_works(seatrial: Installation, namespace: str) -> None:

@@ -87,7 +87,7 @@ capabilities: {drop: [ALL]}
 - {apiGroups: [seatrial.dev], resources: [trials], verbs: [get, list, watch, create]}
 - {apiGroups: [seatrial.dev], resources: [trials/status], verbs: [patch]}
 - {apiGroups: [""], resources: [pods], verbs: [get, list, watch, create, patch, delete, deletecollection]}
-# For studies with metrics.source: logs.
+# For studies with metrics.source: logs, and trials that only print.
 - {apiGroups: [""], resources: [pods/log], verbs: [get]}
 - {apiGroups: [""], resources: [events], verbs: [create, patch]}
 # Where the API server checks who may block a deletion of an owner (OpenShift does).

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
+
 import pytest
 
 from adapters.metrics_cluster.worlds import a_cluster_study, an_ended_attempt, points, running_attempts
@@ -102,6 +104,99 @@ async def test_the_source_that_the_study_names_is_read(source: str):
     assert list(curves["s-0"]) == [source]
     assert composite.unread() == {source: 1.0}
     assert composite.degraded() == Degraded(reason="Fixed", message=source)
+
+
+@dataclass
+class Printing:
+    """Has read what is in its *logs*, and notes of whom it was asked."""
+
+    logs: dict[str, Curves]
+    asked: list[list[str]] = field(default_factory=list)
+
+    async def read(self, study: Study, attempts: dict[str, Attempt]) -> dict[str, Curves]:
+        self.asked.append(sorted(attempts))
+        return {name: self.logs[name] for name in attempts if name in self.logs}
+
+    def unread(self) -> dict[str, float]:
+        return {name: 2.0 for name in self.asked[-1] if name not in self.logs}
+
+    def degraded(self) -> Degraded | None:
+        return Degraded(reason="Printing", message="")
+
+
+@dataclass
+class Knowing(Printing):
+    """Knows these curves, and waits for those of others."""
+
+    owing: tuple[str, ...] = ()
+
+    def unread(self) -> dict[str, float]:
+        return dict.fromkeys(self.owing, 1.0)
+
+    def degraded(self) -> Degraded | None:
+        return None
+
+
+async def test_what_was_printed_counts_for_a_trial_that_ended_well_and_told_nothing_in_any_other_way():
+    known, printed = {"loss": a_curve((1, 0.5))}, {"loss": a_curve((1, 0.25)), "acc": a_curve((1, 0.75))}
+    attempts = {
+        "told": an_ended_attempt("told", finished=NOON, report=a_message((), FinalMetric(name="acc", last=1.0))),
+        "known": an_ended_attempt("known", finished=NOON),
+        "owing": an_ended_attempt("owing", finished=NOON),
+        "failed": replace(an_ended_attempt("failed", finished=NOON), exit_code=1),
+        "silent": an_ended_attempt("silent", finished=NOON),
+        "late": an_ended_attempt("late", finished=NOON),
+        **running_attempts("running"),
+    }
+    source, logs = Knowing({"known": known}, owing=("owing",)), Printing({"silent": printed, "known": printed})
+    composite = ClusterMetricSource({MetricsSource.PROMETHEUS: source}, printed=logs)
+
+    curves = await composite.read(a_cluster_study(), attempts)
+
+    assert logs.asked == [["late", "silent"]]
+    assert (curves["silent"], curves["known"]) == (printed, known)
+    assert composite.unread() == {"owing": 1.0, "late": 2.0}
+    assert composite.degraded() == Degraded(reason="Printing", message="")
+
+    await composite.read(a_cluster_study(), {"known": attempts["known"]})
+
+    assert logs.asked[1:] == [[]]
+    assert (composite.unread(), composite.degraded()) == ({"owing": 1.0}, None)
+
+
+@pytest.mark.parametrize(
+    ("source", "reuse", "asked"),
+    [
+        ("prometheus", False, ["silent"]),
+        ("scrape", False, ["silent"]),
+        # One log is that of many trials.
+        ("scrape", True, []),
+    ],
+)
+async def test_what_was_printed_is_asked_for_whatever_curves_are_read_from(source: str, reuse: bool, asked: list[str]):
+    logs = Printing({})
+    composite = ClusterMetricSource({word: Knowing({}) for word in MetricsSource}, printed=logs)
+    study = a_cluster_study(metrics={"source": source})
+    study = study.model_copy(
+        update={"spec": study.spec.model_copy(update={"trial": study.spec.trial.model_copy(update={"reuse": reuse})})}
+    )
+
+    await composite.read(study, {"silent": an_ended_attempt("silent", finished=NOON)})
+
+    assert logs.asked == [asked]
+
+
+async def test_what_was_printed_is_nobodys_business_where_only_messages_are_wanted():
+    logs = Printing({})
+    composite = ClusterMetricSource(
+        {word: Knowing({}) for word in MetricsSource if word != "termination-message"}, printed=logs
+    )
+
+    await composite.read(
+        a_cluster_study(metrics={"source": "termination-message"}), {"s-0": an_ended_attempt("s-0", finished=NOON)}
+    )
+
+    assert logs.asked == []
 
 
 async def test_a_message_is_laid_over_what_any_source_knows_and_needs_none():

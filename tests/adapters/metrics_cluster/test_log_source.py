@@ -11,7 +11,7 @@ import pytest
 
 from adapters.metrics_cluster.worlds import HandClock, a_cluster_study, an_ended_attempt, points, running_attempts
 from decide.builders import NOON
-from seatrial.adapters.metrics.logs import LogSource
+from seatrial.adapters.metrics.logs import LogSource, NoLogError
 from seatrial.api.study import Study
 from seatrial.decide.attempts import Attempt, Phase
 from seatrial.errors import TransientError
@@ -110,6 +110,25 @@ async def test_a_log_that_cannot_be_read_is_waited_for_but_not_for_ever():
     assert source.degraded() == Degraded(
         reason="LogsUnreadable",
         message="the log of s-0 cannot be read: the kubelet is away; what it printed is not known",
+    )
+
+
+async def test_a_log_that_is_gone_is_not_waited_for():
+    class Gone(Logs):
+        async def read(self, study: Study, trial: str, number: int) -> AsyncGenerator[bytes, None]:
+            self.reads += 1
+            raise NoLogError("Pod s-0-0 is gone")
+            yield b""
+
+    logs = Gone()
+    source = LogSource(reader=logs, clock=HandClock(), hold_seconds=60)
+
+    for _ in range(2):
+        assert await source.read(STUDY, ENDED) == {"s-0": {}}
+    assert (source.unread(), logs.reads) == ({}, 1)
+    assert source.degraded() == Degraded(
+        reason="LogsUnreadable",
+        message="the log of s-0 cannot be read: Pod s-0-0 is gone; what it printed is not known",
     )
 
 

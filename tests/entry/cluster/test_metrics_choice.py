@@ -12,11 +12,11 @@ from decide.builders import a_study
 from seatrial.adapters.kubernetes.rehearsal import build_rehearsal_trial
 from seatrial.adapters.local.simulated import Script
 from seatrial.adapters.metrics.fetching import Answer, Unreachable
+from seatrial.adapters.metrics.logs import NoLogError
 from seatrial.decide.attempts import Attempt
 from seatrial.decide.status import Remark
 from seatrial.entry.cluster.metrics import MetricSources
 from seatrial.entry.cluster.trials import PodLogs, PodTargets
-from seatrial.errors import TransientError
 
 PAGE = b'seatrial_trial_step 3\nseatrial_trial_metric{metric="loss"} 0.5\n'
 
@@ -163,7 +163,7 @@ def test_logs_are_those_of_the_attempts_container():
         reader = PodLogs(world.memory.client, world.memory.pods)
         assert [piece async for piece in reader.read(world.study, "s-0", 0)] == [b"loss=0.25\n"]
         assert asked == [("default", "s-0-0", "main")]
-        with pytest.raises(TransientError, match="s-0-7 is gone"):
+        with pytest.raises(NoLogError, match="s-0-7 is gone"):
             await anext(reader.read(world.study, "s-0", 7))
         await world.memory.close()
 

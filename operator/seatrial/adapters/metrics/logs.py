@@ -15,10 +15,10 @@ from seatrial.api.wire import OBSERVATION_LIMIT_BYTES
 from seatrial.decide.attempts import Attempt, Phase
 from seatrial.decide.curves import Curves
 from seatrial.decide.rules import rungs
-from seatrial.errors import TransientError
+from seatrial.errors import SeatrialError, TransientError
 from seatrial.ports import Clock, Degraded
 
-__all__ = ["LogReader", "LogSource"]
+__all__ = ["LogReader", "LogSource", "NoLogError"]
 
 _MOST_BYTES = 64 << 20
 _MOST_PRINTED = 32
@@ -30,6 +30,10 @@ _UNREADABLE = "LogsUnreadable"
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
+class NoLogError(SeatrialError):
+    """There is no log, and there will be none."""
+
+
 class LogReader(Protocol):
     """Reads what a trial's container printed."""
 
@@ -38,6 +42,7 @@ class LogReader(Protocol):
 
         Raises:
             TransientError: While it cannot be read.
+            NoLogError: If it never will be.
         """
         ...
 
@@ -49,11 +54,13 @@ class _Log:
     Attributes:
         cut: Whether it is longer than what was read.
         problem: Why it could not be read; empty when it could.
+        gone: Whether it never will be.
     """
 
     curves: Curves
     cut: bool = False
     problem: str = ""
+    gone: bool = False
 
 
 @dataclass(slots=True)
@@ -158,7 +165,8 @@ class LogSource:
     def _take(self, key: tuple[str, int], attempt: Attempt, reading: _Reading, log: _Log) -> None:
         """Keep what came of a reading; or have it tried again while its trial's end is young."""
         now, words = self._clock.now(), f"the log of {attempt.trial} cannot be read: {log.problem}"
-        if log.problem and attempt.finished_at is not None and now - attempt.finished_at < self._hold:
+        young = attempt.finished_at is not None and now - attempt.finished_at < self._hold
+        if log.problem and young and not log.gone:
             reading.problem = f"{words}; it is tried again until {self._hold.total_seconds():g} s after its trial's end"
             reading.pause_seconds = min(max(_FIRST_PAUSE_SECONDS, 2 * reading.pause_seconds), _LONGEST_PAUSE_SECONDS)
             reading.due = now + timedelta(seconds=reading.pause_seconds)
@@ -179,8 +187,8 @@ class LogSource:
                     curves, cut = await self._parse(study, attempt)
             except TimeoutError:
                 return _Log(curves={}, problem=f"it took longer than {self._timeout:g} s")
-            except TransientError as error:
-                return _Log(curves={}, problem=str(error))
+            except (TransientError, NoLogError) as error:
+                return _Log(curves={}, problem=str(error), gone=isinstance(error, NoLogError))
         return _Log(curves=curves, cut=cut)
 
     async def _parse(self, study: Study, attempt: Attempt) -> tuple[Curves, bool]:

@@ -81,8 +81,8 @@ class StudyMetrics:
             MetricsSource.SCRAPE: scrape,
             MetricsSource.LOGS: logs,
         }
-        self._direct = ClusterMetricSource(sources)
-        self._instead = ClusterMetricSource({**sources, MetricsSource.PROMETHEUS: scrape})
+        self._direct = ClusterMetricSource(sources, printed=logs)
+        self._instead = ClusterMetricSource({**sources, MetricsSource.PROMETHEUS: scrape}, printed=logs)
         self._chosen = self._direct
         self._read = False
 

@@ -7,10 +7,10 @@ from seatrial.adapters.kubernetes.faults import ApiError
 from seatrial.adapters.kubernetes.informer import Informer
 from seatrial.adapters.kubernetes.pods import PodRecord
 from seatrial.adapters.kubernetes.port import KubeClient
+from seatrial.adapters.metrics.logs import NoLogError
 from seatrial.adapters.metrics.targets import Target
 from seatrial.api.study import Study
 from seatrial.decide.attempts import Phase
-from seatrial.errors import TransientError
 from seatrial.ports import StudyKey
 
 __all__ = ["PodLogs", "PodTargets", "key_of"]
@@ -51,15 +51,16 @@ class PodLogs:
 
         Raises:
             TransientError: While it cannot be read.
+            NoLogError: If the Pod is gone, or the API server will not have it.
         """
         key, name = key_of(study), names.build_pod_name(trial, number)
         pod = self._pods.get(key.namespace, name)
         if pod is None:
-            raise TransientError(f"Pod {name} is gone, and what it printed with it")
+            raise NoLogError(f"Pod {name} is gone, and what it printed with it")
         try:
             text = await self._client.read_log(key.namespace, name, pod.container, limit_bytes=_LOG_LIMIT_BYTES)
         except ApiError as error:
-            raise TransientError(str(error)) from error
+            raise NoLogError(str(error)) from error
         # Some logs are read at a time: none is held twice.
         for start in range(0, len(text), _PIECE_LENGTH):
             yield text[start : start + _PIECE_LENGTH].encode()
