@@ -16,6 +16,7 @@ __all__ = [
     "RELEASE",
     "Installation",
     "condition",
+    "printing_study",
     "quick_study",
     "reusing_study",
     "slow_study",
@@ -42,7 +43,9 @@ def quick_study(name: str, *, trials: int, parallel: int, seconds: float = 1.0) 
 
 def printing_study(name: str, *, trials: int, parallel: int) -> Object:
     """Return a study whose trials print a number and are done; nothing in it says that this is to be read."""
-    return _study(name, ["sh", "-c", 'echo "score=$HP_x"'], trials=trials, parallel=parallel)
+    study = _study(name, ["sh", "-c", 'echo "score=$HP_x"'], trials=trials, parallel=parallel)
+    del study["spec"]["metrics"]
+    return study
 
 
 def slow_study(name: str, *, trials: int = 4, parallel: int = 2) -> Object:
