@@ -176,10 +176,8 @@ async def test_what_was_printed_counts_for_a_trial_that_ended_well_and_told_noth
 async def test_what_was_printed_is_asked_for_whatever_curves_are_read_from(source: str, reuse: bool, asked: list[str]):
     logs = Printing({})
     composite = ClusterMetricSource({word: Knowing({}) for word in MetricsSource}, printed=logs)
-    study = a_cluster_study(metrics={"source": source})
-    study = study.model_copy(
-        update={"spec": study.spec.model_copy(update={"trial": study.spec.trial.model_copy(update={"reuse": reuse})})}
-    )
+    template = {"spec": {"containers": [{"name": "main", "command": ["true"]}]}}
+    study = a_cluster_study(metrics={"source": source}, trial={"reuse": reuse, "template": template})
 
     await composite.read(study, {"silent": an_ended_attempt("silent", finished=NOON)})
 

@@ -441,24 +441,17 @@ def _make_own_folder(files: AttemptFiles) -> None:
     Raises:
         TransientError: If processes of an attempt that was here before still live.
     """
-    if not _make_folder(files.folder_name):
+    try:
+        os.mkdir(files.folder_name)  # noqa: PTH102 - a path takes as long to make as a folder in memory
+    except FileNotFoundError:
+        files.folder.mkdir(parents=True)
+    except FileExistsError:
+        if not files.folder.is_dir():
+            raise
         if is_locked(files.note_name):
-            raise TransientError(f"processes of an earlier attempt in {files.folder} still run; end them")
+            raise TransientError(f"processes of an earlier attempt in {files.folder} still run; end them") from None
         shutil.rmtree(files.folder)
         files.folder.mkdir()
-
-
-def _make_folder(name: str) -> bool:
-    """Make a folder, and those above it that are missing; return whether it was not there."""
-    try:
-        os.mkdir(name)  # noqa: PTH102 - a path takes as long to make as a folder in memory
-    except FileNotFoundError:
-        os.makedirs(name)  # noqa: PTH103
-    except FileExistsError:
-        if not os.path.isdir(name):  # noqa: PTH112
-            raise
-        return False
-    return True
 
 
 def _read_names(folder: Path) -> list[tuple[str, str]]:

@@ -32,13 +32,11 @@ class ClusterMetricSource:
         find_rungs: Callable[[StudySpec], Sequence[int]] = rungs,
     ) -> None:
         self._sources, self._printed, self._find_rungs = sources, printed, find_rungs
-        self._chosen: MetricSource | None = None
         self._asked: tuple[MetricSource, ...] = ()
 
     async def read(self, study: Study, attempts: Mapping[str, Attempt]) -> Mapping[str, Curves]:
         """Return the curves so far; those of attempts that ended are whole, but for those that :meth:`unread` names."""
-        self._chosen = self._sources.get(study.spec.metrics.source)
-        chosen, printed = self._chosen, self._printed
+        chosen, printed = self._sources.get(study.spec.metrics.source), self._printed
         curves = dict(await chosen.read(study, attempts)) if chosen else {}
         self._asked = (chosen,) if chosen else ()
         if chosen is not None and printed is not None and printed is not chosen:

@@ -1,4 +1,4 @@
-"""``metrics.source: logs``: what a trial printed, read once when it has ended. Final values and whole curves, but no early stopping."""
+"""What a trial printed, read once when it has ended: ``metrics.source: logs``, and trials that told nothing otherwise. Values and whole curves, but no early stopping."""
 
 import asyncio
 import contextlib
