@@ -63,6 +63,22 @@ def a_pod(name: str = "one", *, node: str | None = None, finalizer: bool = False
     return {"metadata": metadata, "spec": spec}
 
 
+def owned_by(owner: KubeObject, held: KubeObject) -> KubeObject:
+    identity = {"apiVersion": owner["apiVersion"], "kind": owner["kind"], "name": owner["metadata"]["name"]}
+    held["metadata"]["ownerReferences"] = [{**identity, "uid": owner["metadata"]["uid"], "controller": True}]
+    return held
+
+
+async def until_gone(client: KubeClient, namespace: str, pod: KubeObject) -> str:
+    """Return the name of the first Pod that goes after this one has come."""
+    version = pod["metadata"]["resourceVersion"]
+    async with aclosing(client.watch(PODS, namespace, version=version)) as events:
+        async for event in events:
+            if event.type == "DELETED":
+                return str(event.object["metadata"]["name"])
+    raise AssertionError("the watch ended, and nothing had gone")
+
+
 def a_study_object(name: str = "s", **spec: object) -> KubeObject:
     body: KubeObject = {
         "objectives": [{"metric": "loss", "goal": "minimize"}],
@@ -351,26 +367,20 @@ class ClientContract:
     @live
     async def test_what_an_object_owned_goes_with_it(self, client: KubeClient, namespace: str):
         owner = await client.create(TRIALS, namespace, a_trial_object())
-        pod = a_pod()
-        pod["metadata"]["ownerReferences"] = [
-            {
-                "apiVersion": TRIALS.api_version,
-                "kind": "Trial",
-                "name": "s-0",
-                "uid": owner["metadata"]["uid"],
-                "controller": True,
-            }
-        ]
-        created = await client.create(PODS, namespace, pod)
-        version = created["metadata"]["resourceVersion"]
+        created = await client.create(PODS, namespace, owned_by(owner, a_pod()))
 
         await client.delete(TRIALS, namespace, "s-0")
 
-        async with aclosing(client.watch(PODS, namespace, version=version)) as events:
-            async for event in events:
-                if event.type == "DELETED":
-                    break
-        assert event.object["metadata"]["name"] == "one"
+        assert await until_gone(client, namespace, created) == "one"
+
+    @live
+    async def test_what_is_created_for_an_owner_that_is_gone_goes_too(self, client: KubeClient, namespace: str):
+        owner = await client.create(TRIALS, namespace, a_trial_object())
+        await client.delete(TRIALS, namespace, "s-0")
+
+        created = await client.create(PODS, namespace, owned_by(owner, a_pod()))
+
+        assert await until_gone(client, namespace, created) == "one"
 
     # ---- lists and watches -------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from adapters.kubernetes.world import Cluster, Memory
 from decide.builders import a_study
 from seatrial.adapters.kubernetes import names
 from seatrial.adapters.kubernetes.faults import Forbidden
-from seatrial.adapters.kubernetes.port import PODS, STUDIES, PatchKind, Resource
+from seatrial.adapters.kubernetes.port import PODS, STUDIES, TRIALS, PatchKind, Resource
 from seatrial.adapters.local.simulated import Script
 from seatrial.adapters.metrics.fetching import Unreachable
 from seatrial.api.conditions import Condition, find_condition
@@ -266,6 +266,43 @@ def test_a_study_that_only_this_cache_does_not_know_yet_keeps_its_pods():
 
         (pod,) = life.cluster.server.all(PODS)
         assert names.FINALIZER in pod["metadata"]["finalizers"]
+
+    live(body)
+
+
+def test_nothing_is_started_for_a_study_that_went_with_its_trials_and_that_only_the_cache_still_knows():
+    async def body(life: Life) -> None:
+        life.put(budget={"maxTrials": 2, "parallelTrials": 2})
+        await life.until_quiet()
+        studies, *_ = life.memory._tasks
+        studies.cancel()
+        life.cluster.server.delete(STUDIES, *KEY)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not life.memory.trials.of(KEY)
+        assert life.memory.studies.get(*KEY) is not None
+        life.witness.actions.clear()
+
+        assert await life.worker.work(KEY) == Again(0.0)
+        assert await life.worker.work(KEY) == Again(None)
+
+        assert life.witness.actions == []
+        assert life.cluster.server.all(TRIALS) == []
+        assert life.witness.gone == [KEY]
+
+    live(body)
+
+
+def test_a_study_of_which_somebody_deleted_a_trial_goes_on():
+    async def body(life: Life) -> None:
+        life.put(budget={"maxTrials": 2, "parallelTrials": 2})
+        await life.until_quiet()
+        life.cluster.server.delete(TRIALS, KEY.namespace, "s-1")
+
+        await life.finish()
+
+        assert life.condition().reason == "MaxTrialsReached"
+        assert [trial.spec.index for trial in life.cluster.trials(KEY)] == [0, 1]
 
     live(body)
 

@@ -60,6 +60,19 @@ class KubernetesStore:
         self._sorted[key] = (records, uid, found)
         return found
 
+    async def refresh_study(self, key: StudyKey) -> None:
+        """Read the study from the server into the cache.
+
+        Raises:
+            TransientError: If the API server does not answer.
+        """
+        try:
+            self._studies.note(await self._client.get(STUDIES, key.namespace, key.name))
+        except NotFound:
+            self._studies.note_gone(key.namespace, key.name, self._uid(key))
+        except ApiError as error:
+            raise _refused(key.name, error) from error
+
     def forget_study(self, key: StudyKey) -> None:
         """Drop what is kept of a study that is gone."""
         self._sorted.pop(key, None)
@@ -133,21 +146,13 @@ class KubernetesStore:
         except NotFound:
             self._studies.note_gone(key.namespace, key.name, record.uid)
         except Conflict as error:
-            await self._refresh_study(key, record.uid)
+            await self.refresh_study(key)
             words = f"study {key.name} was changed by somebody else; look again"
             raise TransientError(words, retry_after_seconds=_SOON_SECONDS) from error
         except ApiError as error:
             raise _refused(key.name, error) from error
         else:
             self._studies.note(written)
-
-    async def _refresh_study(self, key: StudyKey, uid: str) -> None:
-        try:
-            self._studies.note(await self._client.get(STUDIES, key.namespace, key.name))
-        except NotFound:
-            self._studies.note_gone(key.namespace, key.name, uid)
-        except ApiError as error:
-            raise _refused(key.name, error) from error
 
     def _uid(self, key: StudyKey) -> str:
         record = self._studies.get(*key)

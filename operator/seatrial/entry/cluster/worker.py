@@ -167,6 +167,8 @@ class StudyWorker:
         if problem:
             return await self._refuse(key, record, problem)
         self._refuser.forget(key)
+        if await self._is_past(key, record):
+            return Again(0.0)
         return await self._advance(key, bench)
 
     async def drop(self, key: StudyKey) -> None:
@@ -260,6 +262,19 @@ class StudyWorker:
             logger.info(
                 "Let go of Pods without a study", extra={"study": key.name, "namespace": key.namespace, "pods": freed}
             )
+
+    async def _is_past(self, key: StudyKey, record: StudyRecord) -> bool:
+        """Tell whether only the cache still knows a study.
+
+        The cache of Trials may be ahead: where fewer are there than the study counts, somebody has deleted some, or all went with
+        their study. Nothing may be started anew for such a study, so the server itself is asked.
+        """
+        counts = record.status.trials if record.status else None
+        if counts is None or counts.total <= len(await self._world.stored.read_trials(key)):
+            return False
+        await self._world.stored.refresh_study(key)
+        now = self._world.studies.get(*key)
+        return now is None or now.deleting or now.uid != record.uid
 
     async def _read_uid(self, key: StudyKey) -> str:
         """Return the identity of the study that has this name now; empty when it is gone or going."""

@@ -187,6 +187,8 @@ class FakeServer:
         if dry_run:
             return new
         self._write(place, new, f"create {resource.plural} {namespace}/{metadata['name']}")
+        if self._is_orphan(new):
+            self.delete(resource, namespace, metadata["name"])
         return copy_json(new)
 
     def patch(
@@ -287,6 +289,11 @@ class FakeServer:
         self._history.append(written)
         while len(self._history) > self.kept:
             self.floor = self._history.popleft().version
+
+    def _is_orphan(self, new: KubeObject) -> bool:
+        """Tell whether an object has come when all who own it are gone: the garbage collector finds it all the same."""
+        owners = {owner["uid"] for owner in new["metadata"].get("ownerReferences") or ()}
+        return bool(owners) and not any(found["metadata"]["uid"] in owners for found in self._objects.values())
 
     def _collect(self, uid: str) -> None:
         """Delete what the object owned, as the garbage collector does."""
