@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import logging
 import random
 import sys
@@ -50,12 +51,14 @@ class Told:
         trials: Trials that came to an end in studies that are still there.
         lives: Operator processes that there were: one whose lease runs out in an outage ends, and another one begins.
         wrong: What must not be and was.
+        mark: Of all writes and their times; the same seed has the same one.
     """
 
     done: Counter[str] = field(default_factory=Counter)
     trials: int = 0
     lives: int = 0
     wrong: list[str] = field(default_factory=list)
+    mark: str = ""
 
 
 class Day(Stage):
@@ -72,10 +75,11 @@ class Day(Stage):
         # No fault here needs earlier versions, and a day has too many of them.
         self.server.listeners.remove(self.past._remember)
         self.seconds, self.told = hours * 3600.0, Told()
-        self._dice = random.Random(seed)  # noqa: S311 - no secret
+        self.seed, self._dice = seed, random.Random(seed)  # noqa: S311 - no secret
         self._studies: dict[str, Study] = {}
         self._witnesses: dict[str, Witness] = {}
         self._tasks_at_rest: int | None = None
+        self._writes = hashlib.sha256()
 
     async def run_hours(self) -> Told:
         """Let the hours pass, then hold everything to what must be."""
@@ -99,7 +103,7 @@ class Day(Stage):
             self._judge()
         finally:
             await self._clear()
-        self.told.lives = self.lives
+        self.told.lives, self.told.mark = self.lives, self._writes.hexdigest()[:12]
         return self.told
 
     # ---- what users and servers do ----------------------------------------------------------------------------------------------
@@ -173,6 +177,7 @@ class Day(Stage):
         return CASES[name.rpartition("-")[0]].story(self._studies[name], trial, number)
 
     def _see(self) -> None:
+        self._writes.update(f"{self.loop.time()} {self.server.log}\n".encode())
         self.server.log.clear()
         pods: dict[str, list[Any]] = {}
         for pod in self.server.peek(PODS):
@@ -257,7 +262,7 @@ def main() -> int:
     told = run_day(hours=options.hours, seed=options.seed)
     did = ", ".join(f"{count} {word}" for word, count in sorted(told.done.items()))
     lines = [
-        f"{options.hours:g} hours in {time.monotonic() - began:.0f} s, seed {options.seed}, {told.lives} lives of the operator",
+        f"{options.hours:g} hours in {time.monotonic() - began:.0f} s, seed {options.seed}, {told.lives} lives of the operator; mark {told.mark}",
         f"{did}; {told.trials} trials in studies that are there",
         *(f"WRONG: {words}" for words in told.wrong),
     ]

@@ -165,7 +165,7 @@ class FaultyClient:
         def interrupt(gone: bool) -> None:
             queue.put_nowait(Gone("too old", code=410, reason="Expired") if gone else _broken("watch", resource))
 
-        self._injector.breakers.add(interrupt)
+        self._injector.breakers[interrupt] = None
         sieve = self._injector.filter()
         try:
             while True:
@@ -179,7 +179,7 @@ class FaultyClient:
                 for kind, found in told:
                     yield WatchEvent(type=kind, object=found)
         finally:
-            self._injector.breakers.discard(interrupt)
+            self._injector.breakers.pop(interrupt, None)
             pump.cancel()
 
     # ---- calls -------------------------------------------------------------------------------------------------------

@@ -76,14 +76,14 @@ class Injector:
     Attributes:
         writes: Writes so far.
         began: When the fault began; None before that.
-        breakers: Called to break each open watch: with 410 when the argument is True.
+        breakers: Called to break each open watch, in the order in which they opened: with 410 when the argument is True.
     """
 
     plan: Plan | None
     now: Callable[[], float]
     writes: int = 0
     began: float | None = None
-    breakers: set[Callable[[bool], None]] = field(default_factory=set)
+    breakers: dict[Callable[[bool], None], None] = field(default_factory=dict)
     _versions: list[int] = field(default_factory=list)
     _stale: set[str] = field(default_factory=set)
     _expired: set[str] = field(default_factory=set)

@@ -211,7 +211,7 @@ class FaultyProxy:
             if not broken.done():
                 broken.set_result(gone)
 
-        self.injector.breakers.add(interrupt)
+        self.injector.breakers[interrupt] = None
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         try:
             async with self._open(request, b"", {}) as answer:
@@ -228,7 +228,7 @@ class FaultyProxy:
             if broken.done() and not broken.result():
                 _abort(request)
         finally:
-            self.injector.breakers.discard(interrupt)
+            self.injector.breakers.pop(interrupt, None)
         return response
 
     async def _pass_on(

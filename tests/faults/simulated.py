@@ -116,7 +116,8 @@ class Stage:
         self.operator: Operator | None = None
         self._client: FaultyClient | None = None
         self._own: set[asyncio.Task[Any]] = set()
-        self._chance = random.Random(plan.seed if plan else 0)  # noqa: S311 - no secret
+        self.seed = plan.seed if plan else 0
+        self._chance = random.Random(self.seed)  # noqa: S311 - no secret
         self._next_kill: int | None = None
         self.server.listeners += [self.news.set, self._see]
 
@@ -214,7 +215,10 @@ class Stage:
             identity=f"life-{self.lives}", health_port=0, metrics_port=0, workers=2, retention=Retention.NONE
         )
         with patch.object(process, "AskDesk", _Desk):
-            operator = self.operator = Operator(settings, client, clock=self.clock, watch_with_kopf=False)
+            chance = random.Random(f"{self.seed} {self.lives}")  # noqa: S311 - no secret
+            operator = self.operator = Operator(
+                settings, client, clock=self.clock, watch_with_kopf=False, chance=chance
+            )
         operator.health.open = _no_server  # type: ignore[method-assign]
         self._plan_kill()
         work = asyncio.ensure_future(operator.run())

@@ -1,5 +1,6 @@
 """The three caches of one operator: Studies, Trials, and the Pods of trials."""
 
+import random
 from collections.abc import Callable
 from datetime import datetime
 
@@ -21,14 +22,27 @@ class Caches:
         clock: The time.
         namespace: Where to look; None is everywhere.
         on_change: Told the study of every object that came, changed or went.
+        chance: Spreads what many caches would do at once.
     """
 
     def __init__(
-        self, client: KubeClient, *, clock: Clock, namespace: str | None, on_change: Callable[[StudyKey], None]
+        self,
+        client: KubeClient,
+        *,
+        clock: Clock,
+        namespace: str | None,
+        on_change: Callable[[StudyKey], None],
+        chance: random.Random,
     ) -> None:
         self._clock = clock
         self.studies: Informer[StudyRecord] = Informer(
-            client, STUDIES, build_study_record, clock=clock, namespace=namespace, on_change=on_change
+            client,
+            STUDIES,
+            build_study_record,
+            clock=clock,
+            namespace=namespace,
+            on_change=on_change,
+            chance=chance,
         )
         self.trials: Informer[TrialRecord] = Informer(
             client,
@@ -38,6 +52,7 @@ class Caches:
             namespace=namespace,
             selector=names.LABEL_STUDY,
             on_change=on_change,
+            chance=chance,
         )
         self.pods: Informer[PodRecord] = Informer(
             client,
@@ -47,6 +62,7 @@ class Caches:
             namespace=namespace,
             selector=names.LABEL_TRIAL,
             on_change=on_change,
+            chance=chance,
         )
 
     def ages(self, since: datetime | None) -> dict[str, float]:

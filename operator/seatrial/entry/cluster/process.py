@@ -7,6 +7,7 @@ goes on from what is stored.
 import asyncio
 import contextlib
 import logging
+import random
 import signal
 from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from datetime import datetime
@@ -62,6 +63,7 @@ class Operator:
         clock: The time.
         telemetry: Counts.
         watch_with_kopf: Whether Kopf tells of Studies; without it the cache of Studies alone does.
+        chance: Spreads what many caches would do at once.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Operator:
         clock: Clock,
         telemetry: Telemetry | None = None,
         watch_with_kopf: bool = True,
+        chance: random.Random | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
         self._settings, self._client, self._clock = settings, client, clock
@@ -80,7 +83,13 @@ class Operator:
         self._stopping = asyncio.Event()
         self.freshness = Freshness(loop.time)
         self.queue: WorkQueue[StudyKey] = WorkQueue()
-        self._caches = Caches(client, clock=clock, namespace=settings.namespace or None, on_change=self.queue.add)
+        self._caches = Caches(
+            client,
+            clock=clock,
+            namespace=settings.namespace or None,
+            on_change=self.queue.add,
+            chance=chance or random.Random(),  # noqa: S311 - no secret
+        )
         self._lease = LeaderElection(
             client,
             namespace=settings.lease_namespace,
