@@ -47,3 +47,12 @@ def test_what_is_no_line_of_a_log_is_found(log: Path) -> None:
     log.write_text(log.read_text() + "Traceback (most recent call last):\n")
 
     assert find_bugs(log) == ["Traceback (most recent call last):"]
+
+
+def test_a_call_that_kopf_makes_again_is_no_bug_and_one_that_it_gives_up_is(log: Path) -> None:
+    logger = logging.getLogger("kopf._cogs.clients.api")
+    logger.error("Request attempt #1/9 failed; will retry: GET /apis -> TimeoutError()")
+    logger.error("Request attempt #9/9 failed; escalating: GET /apis -> TimeoutError()")
+
+    (found,) = find_bugs(log)
+    assert "escalating" in found

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import random
-import socket
+import re
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +17,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from control_plane.access import Access
 from control_plane.cluster import wait_until
 from control_plane.operating import OperatorProcess, run_operator
+from control_plane.ports import free_port
 
 __all__ = ["Operated", "Sample", "find_bugs", "operate", "slope_per_hour"]
+
+# Kopf's word, as an error, for a call that failed and is made again; the last one it gives up with another word.
+_RETRIED = re.compile(r"Request attempt #[0-9/]+ failed; will retry: ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +98,7 @@ class Operated:
 
 
 def find_bugs(log: Path) -> list[str]:
-    """Return the lines that are no JSON (a traceback, a library's cry) or are errors."""
+    """Return the lines that are no JSON (a traceback, a library's cry) or are errors, but for calls that Kopf makes again."""
     found = []
     for line in log.read_text(errors="replace").splitlines():
         try:
@@ -103,7 +106,7 @@ def find_bugs(log: Path) -> list[str]:
         except ValueError:
             found.append(line)
             continue
-        if entry["level"] in {"error", "critical"}:
+        if entry["level"] in {"error", "critical"} and not _RETRIED.match(entry["message"]):
             found.append(line)
     return found
 
@@ -121,22 +124,12 @@ def slope_per_hour(samples: Sequence[Sample], *, skip: float = 0.3) -> float:
 @contextmanager
 def operate(access: Access, folder: Path, namespace: str, **settings: str) -> Iterator[Operated]:
     """Run an operator of one namespace that shows its metrics."""
-    port = _free_port()
+    port = free_port()
     own = {"namespace": namespace, "lease_namespace": namespace, "metrics_port": str(port)}
     with run_operator(access, folder, **{**own, **settings}) as operator:
         operated = Operated(operator, port)
         wait_until(operated.leads, what="the operator to lead")
         yield operated
-
-
-def _free_port() -> int:
-    """Return a port that nobody listens on, below those that outgoing connections take at any moment."""
-    chance = random.SystemRandom()
-    while True:
-        port = chance.randrange(20_000, 32_000)
-        with socket.socket() as tried, suppress(OSError):
-            tried.bind(("", port))
-            return port
 
 
 def _rss(process: psutil.Process) -> int:
