@@ -13,8 +13,9 @@ import yaml
 
 from adapters.kubernetes.contract import a_study_object
 from control_plane.client import STUDIES, Client
-from control_plane.cluster import ControlPlane
+from control_plane.cluster import ControlPlane, wait_until
 from control_plane.helm import CHART, Helm, select
+from control_plane.in_force import restrict
 
 ROOT = Path(__file__).parents[2]
 MONITORS = ("monitoring.coreos.com/v1/PodMonitor", "monitoring.coreos.com/v1/ServiceMonitor")
@@ -86,9 +87,9 @@ def test_the_api_server_takes_all_that_is_rendered(
 
 @pytest.mark.parametrize("values", VALUES.values(), ids=VALUES.keys())
 def test_every_pod_passes_pod_security_restricted(
-    helm: Helm, control_plane: ControlPlane, namespace: str, values: dict[str, Any]
+    helm: Helm, control_plane: ControlPlane, api: Client, namespace: str, values: dict[str, Any]
 ) -> None:
-    control_plane.kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
+    restrict(api, namespace)
     objects = helm.render(values)
     pods = [each["spec"]["template"] for each in objects if each["kind"] in {"Deployment", "Job"}]
     pods += [each for each in objects if each["kind"] == "Pod"]
@@ -264,7 +265,10 @@ def test_the_prometheus_operators_own_kinds_take_the_monitors(
 
     control_plane.kubectl("apply", "--server-side", *kinds)
     try:
-        control_plane.kubectl("wait", "--for=condition=Established", "--timeout=60s", *kinds)
+        control_plane.kubectl("wait", "--for=condition=Established", "--timeout=120s", *kinds)
+        # It is some moments later that the server names them among its kinds.
+        shown = ("get", "podmonitors,servicemonitors")
+        wait_until(lambda: control_plane.kubectl(*shown, check=False).returncode == 0, what="kubectl to know the kinds")
         flags = ("--dry-run=server", "--server-side", "--validate=strict")
         done = control_plane.kubectl("apply", *flags, "-f", "-", text=yaml.safe_dump_all(monitors), check=False)
     finally:

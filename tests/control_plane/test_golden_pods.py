@@ -10,6 +10,7 @@ import yaml
 
 from control_plane.client import Client
 from control_plane.cluster import wait_until
+from control_plane.in_force import restrict
 
 GOLDEN = Path(__file__).parents[1] / "adapters" / "kubernetes" / "golden"
 
@@ -25,8 +26,7 @@ def test_the_api_server_takes_the_pod_of_a_golden_file_field_by_field(api: Clien
         body = {"metadata": {"name": namespace}, "value": 1}
         assert wanted == "low"
         assert api.create("/apis/scheduling.k8s.io/v1/priorityclasses", body).is_accepted
-    label = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
-    assert api.merge(f"/api/v1/namespaces/{namespace}", label).is_accepted
+    restrict(api, namespace)
     path = f"/api/v1/namespaces/{namespace}/pods"
 
     def is_known() -> bool:

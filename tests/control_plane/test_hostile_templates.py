@@ -12,6 +12,7 @@ from kubernetes.aio.config import load_kube_config
 from adapters.kubernetes.contract import a_study_object
 from control_plane.client import STUDIES, Client
 from control_plane.cluster import ControlPlane
+from control_plane.in_force import restrict
 from seatrial.adapters.kubernetes.client import ApiServerClient
 from seatrial.adapters.kubernetes.informer import Informer
 from seatrial.adapters.kubernetes.pods import build_pod_record
@@ -52,8 +53,7 @@ def applied(api: Client, namespace: str, template: dict[str, Any]) -> dict[str, 
 
 @pytest.fixture
 def restricted(api: Client, namespace: str) -> str:
-    label = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
-    assert api.merge(f"/api/v1/namespaces/{namespace}", label).is_accepted
+    restrict(api, namespace)
     return namespace
 
 

@@ -18,14 +18,14 @@ from control_plane.hostile.nodes import Nodes
 from control_plane.hostile.run import draw_long_studies
 from control_plane.hostile.specs import HARM, SHELL, draw_specs
 from control_plane.hostile.watching import Operated, operate
+from control_plane.in_force import restrict
 
 SPECS, EDITS = 90, 60
 
 
 @pytest.fixture
 def restricted(api: Client, namespace: str) -> str:
-    label = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
-    assert api.merge(f"/api/v1/namespaces/{namespace}", label).is_accepted
+    restrict(api, namespace)
     return namespace
 
 

@@ -22,6 +22,7 @@ import yaml
 from control_plane.access import Access
 from control_plane.client import STUDIES, TRIALS, Client
 from control_plane.cluster import ControlPlane
+from control_plane.in_force import restrict, until_roles_count
 from control_plane.programs import find_program
 from entry.kube_world import study_body, trial_body
 from entry.rehearsal import digits_study, rehearsed_trials
@@ -91,7 +92,7 @@ def study(api: Client, namespace: str) -> dict[str, Any]:
 def allow(
     api: Client, namespace: str, user: str, rules: Sequence[tuple[str, str, str]], *, account: bool = False
 ) -> None:
-    """Give a user rights: (group, resource, verbs)."""
+    """Give a user rights, (group, resource, verbs), and return once they count."""
     made = [{"apiGroups": [group], "resources": [what], "verbs": verbs.split()} for group, what, verbs in rules]
     path = RULES.format(namespace=namespace)
     assert api.create(f"{path}/roles", {"metadata": {"name": user}, "rules": made}).is_accepted
@@ -100,6 +101,7 @@ def allow(
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": user}
     binding = {"metadata": {"name": user}, "roleRef": role, "subjects": [subject | group]}
     assert api.create(f"{path}/rolebindings", binding).is_accepted
+    until_roles_count(api)
 
 
 READER = [("seatrial.dev", "studies", "get list watch"), ("seatrial.dev", "trials", "get list watch")]
@@ -215,8 +217,7 @@ def test_the_reading_pod_passes_the_restricted_level_of_pod_security(
     from seatrial.adapters.kubernetes.reader_pod import build_reader
     from seatrial.adapters.kubernetes.records import build_study_record
 
-    label = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
-    assert api.merge(f"/api/v1/namespaces/{plugin.namespace}", label).is_accepted
+    restrict(api, plugin.namespace)
     model = build_study_record(study).model
     assert model is not None
 

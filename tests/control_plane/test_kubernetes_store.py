@@ -13,6 +13,7 @@ from kubernetes.aio.config import load_kube_config
 from adapters.contracts import a_condition, a_record
 from adapters.kubernetes.contract import a_study_object
 from control_plane.cluster import ControlPlane
+from control_plane.in_force import restrict
 from seatrial.adapters.kubernetes import names
 from seatrial.adapters.kubernetes.client import ApiServerClient
 from seatrial.adapters.kubernetes.informer import Informer
@@ -214,8 +215,6 @@ def test_a_typo_in_the_template_is_told_in_the_servers_words(live):
 
 
 def test_pod_security_is_kept_by_default_and_told_in_the_servers_words(live, api, namespace: str):
-    label = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
-
     async def body(world: Live) -> None:
         study = await world.put()
         # What is added by default is what the level `restricted` asks for.
@@ -234,7 +233,7 @@ def test_pod_security_is_kept_by_default_and_told_in_the_servers_words(live, api
         assert refusal.reason == "PodSecurity"
         assert "runAs" in refusal.message
 
-    assert api.merge(f"/api/v1/namespaces/{namespace}", label).is_accepted
+    restrict(api, namespace)
     live(body)
 
 
