@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,24 +53,33 @@ def test_what_an_object_owns_goes_with_it(api: Client, namespace: str) -> None:
 def test_a_pod_that_fits_nowhere_is_told_why(api: Client, namespace: str) -> None:
     node = {"metadata": {"name": f"node-{namespace}", "labels": {"of": namespace}}}
     size = {"cpu": "4", "memory": "8Gi", "pods": "20", "nvidia.com/gpu": "1"}
-    api.create("/api/v1/nodes", node)
-    api.merge(f"/api/v1/nodes/node-{namespace}/status", {"status": {"capacity": size, "allocatable": size}})
+    status = {"status": {"capacity": size, "allocatable": size}}
+    assert api.create("/api/v1/nodes", node).is_accepted
+    assert api.merge(f"/api/v1/nodes/node-{namespace}/status", status).is_accepted
     pods = f"/api/v1/namespaces/{namespace}/pods"
 
-    for name in ("first", "second"):
+    def put(name: str) -> None:
         container = {"name": "c", "image": "i", "resources": {"limits": {"nvidia.com/gpu": 1}}}
         # Nodes of others, and taints that come and go, are no part of this.
         spec = {"containers": [container], "nodeSelector": {"of": namespace}, "tolerations": [{"operator": "Exists"}]}
         assert api.create(pods, {"metadata": {"name": name}, "spec": spec}).is_accepted
-        wait_until(
-            lambda path=f"{pods}/{name}": bool(api.get(path).body["status"].get("conditions")), what="the scheduler"
-        )
 
-    conditions = api.get(f"{pods}/second").body["status"]["conditions"]
+    put("first")
+    # The scheduler may hear of the Pod before it hears of the node: then the Pod waits at first, too.
+    wait_until(lambda: "nodeName" in api.get(f"{pods}/first").body["spec"], what="a place for the first Pod")
+    put("second")
+    second: dict[str, Any] = {}
+
+    def is_told() -> bool:
+        second.update(api.get(f"{pods}/second").body)
+        return any(one["reason"] == "Unschedulable" for one in second["status"].get("conditions", []))
+
+    wait_until(is_told, what="the scheduler's words about the second Pod")
+
     assert api.get(f"{pods}/first").body["spec"]["nodeName"] == f"node-{namespace}"
-    assert [(one["reason"], "Insufficient nvidia.com/gpu" in one["message"]) for one in conditions] == [
-        ("Unschedulable", True)
-    ]
+    assert [
+        (one["reason"], "Insufficient nvidia.com/gpu" in one["message"]) for one in second["status"]["conditions"]
+    ] == [("Unschedulable", True)]
     api.delete(f"/api/v1/nodes/node-{namespace}")
 
 

@@ -119,12 +119,9 @@ def test_what_the_cluster_does_to_pods_is_told_by_its_cause_and_costs_no_retry(c
         for index, (befall, _, _) in enumerate(WAYS):
             befall(cluster, a_pod(cluster, f"s-{index}-0"))
         wait_until(lambda: all(len(past) == 1 for past in _attempts(cluster)), what="the end of every attempt")
-        # Room again for those whose nodes were lost or taken.
+        # Room again where it was taken. The lost node stays closed, for who deletes Pods from it would hear later than the scheduler
+        # that it is well: the others have room for all in turn.
         cluster.api.delete(f"/api/v1/namespaces/{cluster.namespace}/pods/urgent", gracePeriodSeconds="0")
-        for number in range(count):
-            cluster.api.merge(
-                f"/api/v1/nodes/{cluster.namespace}-{number}", {"spec": {"taints": None, "unschedulable": None}}
-            )
         cluster.running = False
         cluster.wait("MaxTrialsReached")
         trials = cluster.trials()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from uuid import uuid4
 
 import pytest
 
@@ -23,11 +24,13 @@ PLANS = [
 @pytest.fixture(scope="module")
 def stage(control_plane: ControlPlane, api: Client, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealStage]:
     """An operator behind a proxy, and the run without a fault."""
-    make_namespace(api, "faults")
-    with run_real_stage(control_plane, "faults", tmp_path_factory.mktemp("faults")) as found:
+    # A namespace goes some time after it was deleted; its name is taken until then.
+    name = f"faults-{uuid4().hex[:8]}"
+    make_namespace(api, name)
+    with run_real_stage(control_plane, name, tmp_path_factory.mktemp("faults")) as found:
         found.reference("grid")
         yield found
-    api.delete("/api/v1/namespaces/faults")
+    api.delete(f"/api/v1/namespaces/{name}")
 
 
 @pytest.mark.parametrize("text", PLANS)
