@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from harness.ports import find_port
 from harness.scripts import ATrial
 
 SERVING = """
@@ -33,9 +34,8 @@ def scrape(port: int) -> dict[tuple[str, ...], float]:
     return {(sample.name, *sample.labels.values()): sample.value for sample in samples}
 
 
-def test_metrics_show_the_step_the_last_values_the_rungs_and_the_heartbeat(trial: ATrial, taken: socket.socket) -> None:
-    port = taken.getsockname()[1]
-    taken.close()
+def test_metrics_show_the_step_the_last_values_the_rungs_and_the_heartbeat(trial: ATrial) -> None:
+    port = find_port()
     process = trial.with_env(SEATRIAL_METRICS_PORT=str(port)).start(SERVING)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
