@@ -1,6 +1,7 @@
 """Runs a study to its end, as the command line does but without its views: ``restless_runner.py <study folder>``.
 
-With ``REUSE`` in its environment trials are forks of a process that is kept ready.
+With ``REUSE`` in its environment trials are forks of a process that is kept ready. The last trial ends when there is a file ``go``:
+until then the study cannot be over.
 """
 
 from __future__ import annotations
@@ -24,21 +25,30 @@ from seatrial.reconcile import Reconciler
 TRIALS = 60
 
 
-WARM = """
+WARM = f"""
 import os, time
 index, attempt = int(os.environ["SEATRIAL_TRIAL_INDEX"]), os.environ["SEATRIAL_ATTEMPT"]
 with open("ran", "a") as file:
-    file.write(f"s-{index}.{attempt}\\n")
+    file.write(f"s-{{index}}.{{attempt}}\\n")
 time.sleep(0.01 * (index * 7 % 10))
-print(f"loss={os.environ['HP_x']}")
+while index == {TRIALS - 1} and not os.path.exists("go"):
+    time.sleep(0.01)
+print(f"loss={{os.environ['HP_x']}}")
+"""
+
+
+COLD = f"""
+echo "$SEATRIAL_TRIAL.$SEATRIAL_ATTEMPT" >>ran
+sleep 0.0$(( (SEATRIAL_TRIAL_INDEX * 7) % 10 ))
+while [ $SEATRIAL_TRIAL_INDEX = {TRIALS - 1} ] && ! test -e go; do sleep 0.01; done
+echo "loss=$HP_x"
 """
 
 
 def the_study() -> Study:
     if "REUSE" in os.environ:
         return a_local_study("python", "-c", WARM, budget={"maxTrials": TRIALS, "parallelTrials": 4}, reuse=True)
-    program = 'echo "$SEATRIAL_TRIAL.$SEATRIAL_ATTEMPT" >>ran; sleep 0.0$(( (SEATRIAL_TRIAL_INDEX * 7) % 10 )); echo "loss=$HP_x"'
-    return a_local_study("sh", "-c", program, budget={"maxTrials": TRIALS, "parallelTrials": 4})
+    return a_local_study("sh", "-c", COLD, budget={"maxTrials": TRIALS, "parallelTrials": 4})
 
 
 async def main(root: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from adapters.contracts import a_record, until_ended, until_running
 from adapters.local_world import MACHINE, LocalWorld, a_local_study
+from adapters.processes import until_dead
 from seatrial.adapters.local.logs import LogLimits
 from seatrial.adapters.local.resources import Machine
 from seatrial.adapters.local.runner import LocalRunner
@@ -46,23 +47,6 @@ async def until_file(path: Path) -> str:
         assert time.monotonic() < deadline, f"{path} never came"
         await asyncio.sleep(0.01)
     return path.read_text()
-
-
-def is_alive(pid: int) -> bool:
-    """Return whether a process lives; one that waits to be reaped does not."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    status = Path(f"/proc/{pid}/stat")
-    return not status.exists() or status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
-
-
-async def until_dead(pid: int) -> None:
-    deadline = time.monotonic() + 20
-    while is_alive(pid):
-        assert time.monotonic() < deadline, f"{pid} still lives"
-        await asyncio.sleep(0.01)
 
 
 # ---- what a trial is given ---------------------------------------------------------------------------------------------
