@@ -167,9 +167,8 @@ def test_a_pass_that_does_not_end_makes_it_unwell_until_it_does(monkeypatch: pyt
     play(body)
 
 
-@pytest.mark.slow
 def test_a_candidate_that_looks_at_the_lease_no_more_is_unwell(monkeypatch: pytest.MonkeyPatch):
-    bound = 2.0
+    bound = 60.0
     monkeypatch.setattr("seatrial.entry.cluster.process._LEASE_SECONDS", bound)
 
     async def body(place: Place) -> None:
@@ -177,12 +176,17 @@ def test_a_candidate_that_looks_at_the_lease_no_more_is_unwell(monkeypatch: pyte
         place.run(leader)
         await until(lambda: place.holder() == "one")
         candidate._lease._times = LeaseTimes(retry_seconds=0.05)
-        look, hangs, began = candidate._lease._try, asyncio.Event(), asyncio.get_running_loop().time()
+        look, hangs = candidate._lease._try, asyncio.Event()
+        # Passes by looks, so that a busy machine makes nobody seem unwell.
+        seconds = 0.0
+        candidate.freshness._time = lambda: seconds
 
         async def look_and_hang() -> bool:
-            if asyncio.get_running_loop().time() > began + 1.2 * bound:
+            nonlocal seconds
+            if seconds > 1.2 * bound:
                 hangs.set()
                 await asyncio.Event().wait()
+            seconds += bound / 4
             return await look()
 
         candidate._lease._try = look_and_hang
@@ -190,7 +194,7 @@ def test_a_candidate_that_looks_at_the_lease_no_more_is_unwell(monkeypatch: pyte
         # As long as it looks it is well, however long that lasts.
         await hangs.wait()
         assert await ask(candidate, "healthz") == (200, [])
-        await until(lambda: bool(candidate.troubles()))
+        seconds += 1.2 * bound
 
         status, (reason,) = await ask(candidate, "healthz")
         assert status == 503
