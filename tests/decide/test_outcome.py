@@ -224,6 +224,18 @@ def test_a_stop_whose_attempt_is_gone_is_carried_out(stop, expected):
     assert settle_vanished(running(0, stop=stop, stop_message=TOLD if stop else "")) == expected
 
 
+def test_nobody_is_told_to_print_where_what_is_printed_is_not_read():
+    study = a_study(metrics={"source": "termination-message"})
+
+    action = settle(running(0, value=None), an_attempt(0, Phase.EXITED), study.spec, build_limits(study.spec))
+
+    assert action.reason == "MetricNotReported"
+    assert action.message == (
+        "exit code 0, but 'loss' was never reported; report it, write it to the termination message, "
+        "or choose another metrics.source: printed values count with any other"
+    )
+
+
 def test_two_objectives_of_which_one_is_missing_name_it():
     study = a_study(objectives=[{"metric": "a", "goal": "minimize"}, {"metric": "b", "goal": "minimize"}])
 

@@ -27,7 +27,7 @@ import math
 
 from seatrial.api.conditions import TrialReason
 from seatrial.api.retry import RetryAction
-from seatrial.api.study import StudySpec
+from seatrial.api.study import MetricsSource, StudySpec
 from seatrial.decide.actions import FinishTrial, PauseTrial, RequeueTrial, StopReason
 from seatrial.decide.attempts import Attempt, Phase, ReportStatus
 from seatrial.decide.causes import CANNOT_START_LIMIT, LOSSES, TREATMENTS, Backoff, Cause, find_cause
@@ -252,17 +252,19 @@ def _after_failure(trial: TrialSnapshot, attempt: Attempt, limits: Limits) -> Fi
     return _finish(trial, TrialReason.FAILED, reason, message)
 
 
+def _ways_to_report(metric: str, spec: StudySpec) -> str:
+    if spec.metrics.source is MetricsSource.TERMINATION_MESSAGE:
+        return "report it, write it to the termination message, or choose another metrics.source: printed values count with any other"
+    return f"report it, print {metric}=<value>, or write it to the termination message"
+
+
 def _after_success(trial: TrialSnapshot, attempt: Attempt, spec: StudySpec) -> FinishTrial:
     missing = [o.metric for o, value in zip(spec.objectives, trial.values, strict=True) if value is None]
     if missing:
         names = ", ".join(repr(name) for name in missing)
         noted = "".join(f"; {note}" for note in attempt.notes if note.startswith("the termination message"))
-        return _finish(
-            trial,
-            TrialReason.FAILED,
-            "MetricNotReported",
-            f"exit code 0, but {names} was never reported; report it, print {missing[0]}=<value>, or write it to the termination message{noted}",
-        )
+        words = f"exit code 0, but {names} was never reported; {_ways_to_report(missing[0], spec)}{noted}"
+        return _finish(trial, TrialReason.FAILED, "MetricNotReported", words)
     if not trial.complete:
         bad = [
             o.metric
