@@ -19,8 +19,8 @@ from signal import SIGKILL
 
 from control_plane.access import Access, Authority
 from control_plane.client import Client
-from control_plane.ports import free_ports
 from control_plane.programs import Process, find_program, prepare_programs
+from harness.ports import find_port
 
 __all__ = ["ControlPlane", "run_control_plane", "wait_until"]
 
@@ -75,7 +75,7 @@ class ControlPlane:
     def create(cls, folder: Path) -> ControlPlane:
         """Make certificates and choose ports; nothing runs yet."""
         authority = Authority.create(folder / "certificates")
-        api, client, peer = free_ports(3)
+        api, client, peer = (find_port() for _ in range(3))
         server = f"https://127.0.0.1:{api}"
         admin = authority.admit(server, "admin", ["system:masters"])
         return cls(folder=folder, server=server, authority=authority, admin=admin, ports=(api, client, peer))

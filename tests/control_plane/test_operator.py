@@ -17,8 +17,8 @@ from control_plane.client import STUDIES, TRIALS, Answer, Client
 from control_plane.cluster import ControlPlane, wait_until
 from control_plane.kubelet import Kubelet, completed
 from control_plane.operating import OperatorProcess, run_operator
-from control_plane.ports import free_port
 from entry.rehearsal import rehearsed_trials
+from harness.ports import find_port
 from seatrial.adapters.kubernetes.names import FINALIZER
 from seatrial.adapters.local.simulated import Script
 from seatrial.api.trial import Trial
@@ -341,7 +341,7 @@ def _metrics(port: int) -> dict[str, float]:
 
 
 def test_an_operator_at_work_tells_in_numbers_and_in_lines_of_json_what_it_did(cluster: Cluster) -> None:
-    port = free_port()
+    port = find_port()
     cluster.apply(algorithm={"name": "random"}, budget={"maxTrials": 3, "parallelTrials": 3})
     with cluster.operator(metrics_port=str(port)) as operator:
         cluster.wait("MaxTrialsReached")

@@ -14,16 +14,23 @@ import textwrap
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
-__all__ = ["FILES", "RunningTrial", "TestPrometheus", "a_scraped_trial", "eventually", "free_port", "pod_labels"]
+from harness.ports import find_port
+
+__all__ = ["FILES", "RunningTrial", "TestPrometheus", "a_scraped_trial", "closed_port", "eventually", "pod_labels"]
 
 FILES = Path(__file__).parents[3] / "charts/seatrial/files"
 _LONGEST_SECONDS = 40
+# Another process may take a port between the choice and its use.
+_TRIES = 5
 
 
 def tool(name: str) -> str:
@@ -32,10 +39,21 @@ def tool(name: str) -> str:
     return found
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+@contextmanager
+def closed_port() -> Iterator[int]:
+    """A port that nobody listens on, and that nobody else takes in the block."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield int(held.getsockname()[1])
+
+
+def _listens(process: subprocess.Popen[Any], port: int) -> bool:
+    """Whether it is this process that listens there."""
+    try:
+        found = psutil.Process(process.pid).net_connections("tcp")
+    except psutil.Error:
+        return False
+    return any(one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in found)
 
 
 def chart_job(interval: str = "500ms") -> dict[str, Any]:
@@ -67,11 +85,13 @@ class TestPrometheus:
     __test__ = False
 
     folder: Path
-    port: int = field(default_factory=free_port)
+    port: int = field(default_factory=find_port)
     more_flags: tuple[str, ...] = ()
     changes: dict[str, Any] = field(default_factory=dict)
     """Settings of the chart's job that are other here."""
     process: subprocess.Popen[bytes] | None = None
+    was_up: bool = False
+    """Whether its port is known to others, and has to stay."""
 
     @property
     def url(self) -> str:
@@ -84,7 +104,17 @@ class TestPrometheus:
         (self.folder / "prometheus.yml").write_text(yaml.safe_dump({"scrape_configs": [job]}))
         if not (self.folder / "targets.json").exists():
             self.scrape([])
+        for _ in range(_TRIES):
+            if self._comes_up():
+                self.was_up = True
+                return
+            self.port = find_port()
+        raise AssertionError("prometheus finds no port")
+
+    def _comes_up(self) -> bool:
+        """Start the process; return whether it is ready, or else has not got its port."""
         with (self.folder / "log").open("ab") as log:
+            before = log.tell()
             self.process = subprocess.Popen(
                 [
                     tool("prometheus"),
@@ -98,9 +128,14 @@ class TestPrometheus:
             )
         deadline = time.monotonic() + _LONGEST_SECONDS
         while not self._is_ready():
-            assert self.process.poll() is None, (self.folder / "log").read_text()[-2000:]
+            if self.process.poll() is not None:
+                told = (self.folder / "log").read_bytes()[before:].decode(errors="replace")
+                assert "address already in use" in told, told[-2000:]
+                assert not self.was_up, told[-2000:]
+                return False
             assert time.monotonic() < deadline, "prometheus is not ready"
             time.sleep(0.05)
+        return True
 
     def scrape(self, targets: list[dict[str, str]]) -> None:
         """Replace all targets."""
@@ -115,9 +150,10 @@ class TestPrometheus:
             self.process = None
 
     def _is_ready(self) -> bool:
+        assert self.process is not None
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/-/ready", timeout=5) as answer:
-                return int(answer.status) == 200
+                return int(answer.status) == 200 and _listens(self.process, self.port)
         except (OSError, urllib.error.URLError):
             return False
 
@@ -158,7 +194,6 @@ _SCRIPT = """
 def a_scraped_trial(folder: Path, name: str, *, attempt: int = 0, rungs: str = "[1, 3, 9]") -> RunningTrial:
     """Start a trial that serves its metrics."""
     folder.mkdir(parents=True, exist_ok=True)
-    port = free_port()
     env = {k: v for k, v in os.environ.items() if not k.startswith(("SEATRIAL_", "HP_")) and k != "RANK"} | {
         "SEATRIAL_STUDY": name.rpartition("-")[0],
         "SEATRIAL_TRIAL": name,
@@ -169,20 +204,26 @@ def a_scraped_trial(folder: Path, name: str, *, attempt: int = 0, rungs: str = "
         "SEATRIAL_OBJECTIVES": '[{"metric": "loss", "goal": "minimize"}]',
         "SEATRIAL_RUNGS": rungs,
         "SEATRIAL_TERMINATION_PATH": str(folder / f"{name}-{attempt}.json"),
-        "SEATRIAL_METRICS_PORT": str(port),
     }
-    process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(_SCRIPT)],
-        env=env,
-        cwd=folder,
-        text=True,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=(folder / "stderr").open("a"),
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    return RunningTrial(port, process)
+    for _ in range(_TRIES):
+        port = find_port()
+        process = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(_SCRIPT)],
+            env=env | {"SEATRIAL_METRICS_PORT": str(port)},
+            cwd=folder,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=(folder / "stderr").open("a"),
+        )
+        trial = RunningTrial(port, process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        # A training whose port is taken goes on without its metrics.
+        if _listens(process, port):
+            return trial
+        trial.end()
+    raise AssertionError("the trial finds no port")
 
 
 async def eventually(look: Any) -> Any:

@@ -12,8 +12,8 @@ import pytest
 from adapters.metrics_cluster.real_prometheus import (
     RunningTrial,
     TestPrometheus,
+    closed_port,
     eventually,
-    free_port,
     pod_labels,
 )
 from adapters.metrics_cluster.worlds import a_cluster_study, points, running_attempts
@@ -145,10 +145,11 @@ async def test_prometheus_killed_in_the_middle_costs_a_hole_and_a_condition(
 
 
 async def test_prometheus_that_was_never_there_is_a_condition():
-    study = now_study(f"http://127.0.0.1:{free_port()}")
-    async with a_source() as source:
-        curves = await source.read(study, now_attempts("s-0"))
-        trouble = source.degraded()
+    with closed_port() as port:
+        study = now_study(f"http://127.0.0.1:{port}")
+        async with a_source() as source:
+            curves = await source.read(study, now_attempts("s-0"))
+            trouble = source.degraded()
 
     assert curves == {"s-0": {}}
     assert trouble is not None

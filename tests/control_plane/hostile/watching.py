@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from control_plane.access import Access
 from control_plane.cluster import wait_until
 from control_plane.operating import OperatorProcess, run_operator
-from control_plane.ports import free_port
+from harness.ports import find_port
 
 __all__ = ["Operated", "Sample", "find_bugs", "operate", "slope_per_hour"]
 
@@ -124,7 +124,7 @@ def slope_per_hour(samples: Sequence[Sample], *, skip: float = 0.3) -> float:
 @contextmanager
 def operate(access: Access, folder: Path, namespace: str, **settings: str) -> Iterator[Operated]:
     """Run an operator of one namespace that shows its metrics."""
-    port = free_port()
+    port = find_port()
     own = {"namespace": namespace, "lease_namespace": namespace, "metrics_port": str(port)}
     with run_operator(access, folder, **{**own, **settings}) as operator:
         operated = Operated(operator, port)
