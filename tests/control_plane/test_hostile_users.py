@@ -133,4 +133,4 @@ def test_a_name_that_somebody_else_has_taken_is_named_and_waited_for(
     assert api.get(taken).body["metadata"]["uid"] == uid
     assert api.delete(taken, gracePeriodSeconds="0").is_accepted
 
-    wait_until(lambda: judged(api, restricted, "s")[0] is Ending.ENDED, what="the study to end", seconds=90)
+    wait_until(lambda: judged(api, restricted, "s")[0] is Ending.ENDED, what="the study to end")

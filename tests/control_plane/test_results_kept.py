@@ -43,7 +43,7 @@ def _write_end(
 
 
 def _running(cluster: Cluster, count: int) -> list[dict[str, Any]]:
-    wait_until(lambda: len(cluster.running_pods()) == count, what=f"{count} running Pods", seconds=120)
+    wait_until(lambda: len(cluster.running_pods()) == count, what=f"{count} running Pods")
     return cluster.pods()
 
 
@@ -56,7 +56,7 @@ def test_nothing_is_lost_when_two_hundred_pods_end_and_are_deleted_while_the_ope
         operator.kill()
 
     cluster.running = False
-    wait_until(lambda: not cluster.running_pods(), what="the end of all Pods", seconds=120)
+    wait_until(lambda: not cluster.running_pods(), what="the end of all Pods")
     cluster.api.request("DELETE", f"/api/v1/namespaces/{cluster.namespace}/pods")
     left = cluster.pods()
     with cluster.operator():
