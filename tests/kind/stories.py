@@ -205,10 +205,18 @@ def evolve(seatrial: Installation, namespace: str, _: Path, __: Stories) -> Told
         ended = [condition(trial, "Succeeded").get("status") == "True" for trial in trials]
         return any(ended) and (len(ended) < MEMBERS or not all(ended))
 
+    def state() -> str:
+        told = [condition(trial, "Succeeded") for trial in seatrial.trials(namespace, name)]
+        return "\n".join(f"{each.get('reason')}: {each.get('message')}" for each in told)
+
     for number in (2, 3):
-        seatrial.kind.wait_until(
-            lambda number=number: is_in_the_middle_of(number), what=f"the middle of generation {number}", seconds=600
-        )
+        what = f"the middle of generation {number}"
+        try:
+            seatrial.kind.wait_until(lambda number=number: is_in_the_middle_of(number), what=what, seconds=600)
+        except TimeoutError as error:
+            raise TimeoutError(
+                f"{error}\n{condition(seatrial.study(namespace, name), 'Succeeded')}\n{state()}"
+            ) from None
         seatrial.kill_operator()
     ended = seatrial.wait_done(namespace, name, seconds=600)
     return Told(namespace=namespace, study=ended, trials=seatrial.trials(namespace, name))
