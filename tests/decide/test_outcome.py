@@ -224,15 +224,30 @@ def test_a_stop_whose_attempt_is_gone_is_carried_out(stop, expected):
     assert settle_vanished(running(0, stop=stop, stop_message=TOLD if stop else "")) == expected
 
 
-def test_nobody_is_told_to_print_where_what_is_printed_is_not_read():
-    study = a_study(metrics={"source": "termination-message"})
+@pytest.mark.parametrize(
+    ("source", "reuse", "expected"),
+    [
+        ("prometheus", False, ""),
+        ("termination-message", False, " (on a cluster what is printed is read with another metrics.source only)"),
+        ("termination-message", True, " (on a cluster what is printed is read with another metrics.source only)"),
+        (
+            "scrape",
+            True,
+            " (on a cluster what is printed is read without trial.reuse, or with metrics.source: logs, only)",
+        ),
+        ("logs", True, ""),
+    ],
+)
+def test_who_reports_nothing_is_told_where_printing_does_not_help(source, reuse, expected):
+    known = a_study().spec.trial.to_wire()
+    study = a_study(metrics={"source": source}, trial={**known, "reuse": reuse})
 
     action = settle(running(0, value=None), an_attempt(0, Phase.EXITED), study.spec, build_limits(study.spec))
 
     assert action.reason == "MetricNotReported"
     assert action.message == (
-        "exit code 0, but 'loss' was never reported; report it, write it to the termination message, "
-        "or choose another metrics.source: printed values count with any other"
+        "exit code 0, but 'loss' was never reported; report it, print loss=<value>, or write it to the termination message"
+        + expected
     )
 
 

@@ -253,9 +253,12 @@ def _after_failure(trial: TrialSnapshot, attempt: Attempt, limits: Limits) -> Fi
 
 
 def _ways_to_report(metric: str, spec: StudySpec) -> str:
+    ways = f"report it, print {metric}=<value>, or write it to the termination message"
     if spec.metrics.source is MetricsSource.TERMINATION_MESSAGE:
-        return "report it, write it to the termination message, or choose another metrics.source: printed values count with any other"
-    return f"report it, print {metric}=<value>, or write it to the termination message"
+        return f"{ways} (on a cluster what is printed is read with another metrics.source only)"
+    if spec.trial.reuse and spec.metrics.source is not MetricsSource.LOGS:
+        return f"{ways} (on a cluster what is printed is read without trial.reuse, or with metrics.source: logs, only)"
+    return ways
 
 
 def _after_success(trial: TrialSnapshot, attempt: Attempt, spec: StudySpec) -> FinishTrial:

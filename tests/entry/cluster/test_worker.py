@@ -270,15 +270,20 @@ def test_a_study_that_only_this_cache_does_not_know_yet_keeps_its_pods():
     live(body)
 
 
+async def unheard(life: Life, change: Callable[[], None]) -> None:
+    """Change something of which the cache of Studies hears nothing; the others do."""
+    studies, *_ = life.memory._tasks
+    studies.cancel()
+    change()
+    for _ in range(100):
+        await asyncio.sleep(0)
+
+
 def test_nothing_is_started_for_a_study_that_went_with_its_trials_and_that_only_the_cache_still_knows():
     async def body(life: Life) -> None:
         life.put(budget={"maxTrials": 2, "parallelTrials": 2})
         await life.until_quiet()
-        studies, *_ = life.memory._tasks
-        studies.cancel()
-        life.cluster.server.delete(STUDIES, *KEY)
-        for _ in range(100):
-            await asyncio.sleep(0)
+        await unheard(life, lambda: life.cluster.server.delete(STUDIES, *KEY))
         assert not life.memory.trials.of(KEY)
         assert life.memory.studies.get(*KEY) is not None
         life.witness.actions.clear()
@@ -289,6 +294,82 @@ def test_nothing_is_started_for_a_study_that_went_with_its_trials_and_that_only_
         assert life.witness.actions == []
         assert life.cluster.server.all(TRIALS) == []
         assert life.witness.gone == [KEY]
+
+    live(body)
+
+
+def test_nothing_is_started_for_a_study_that_somebody_keeps_from_going():
+    async def body(life: Life) -> None:
+        life.put(budget={"maxTrials": 1})
+        held = {"metadata": {"finalizers": ["example.com/mine"]}}
+        life.cluster.server.patch(STUDIES, *KEY, held, kind=PatchKind.MERGE)
+        await life.until_quiet()
+
+        def delete() -> None:
+            life.cluster.server.delete(STUDIES, *KEY)
+            life.cluster.server.delete(TRIALS, KEY.namespace, "s-0")
+
+        await unheard(life, delete)
+
+        assert await life.worker.work(KEY) == Again(0.0)
+        assert await life.worker.work(KEY) == Again(None)
+        assert life.cluster.server.all(TRIALS) == []
+
+    live(body)
+
+
+def test_nothing_is_started_for_a_study_whose_name_another_one_has_by_now():
+    async def body(life: Life) -> None:
+        life.put(budget={"maxTrials": 2, "parallelTrials": 2})
+        await life.until_quiet()
+
+        def replace() -> None:
+            life.cluster.server.delete(STUDIES, *KEY)
+            life.put(budget={"maxTrials": 1})
+
+        await unheard(life, replace)
+
+        assert await life.worker.work(KEY) == Again(0.0)
+        assert life.cluster.server.all(TRIALS) == []
+        assert life.memory.studies.get(*KEY).uid == life.raw()["metadata"]["uid"]
+
+    live(body)
+
+
+def test_a_study_of_which_a_trial_is_gone_is_not_gone_on_with_under_a_specification_that_nobody_has_checked():
+    async def body(life: Life) -> None:
+        life.put(budget={"maxTrials": 2, "parallelTrials": 2})
+        await life.until_quiet()
+
+        def edit() -> None:
+            wrong = {"spec": {"initialTrials": [{"nope": 1}]}}
+            life.cluster.server.patch(STUDIES, *KEY, wrong, kind=PatchKind.MERGE)
+            life.cluster.server.delete(TRIALS, KEY.namespace, "s-1")
+
+        await unheard(life, edit)
+        life.witness.actions.clear()
+
+        assert await life.worker.work(KEY) == Again(0.0)
+        assert life.witness.actions == []
+        assert life.status().observed_generation == 1
+
+    live(body)
+
+
+def test_while_nobody_says_whether_a_study_went_with_its_trials_nothing_is_started():
+    async def body(life: Life) -> None:
+        life.put(budget={"maxTrials": 1})
+        await life.until_quiet()
+        await unheard(life, lambda: life.cluster.server.delete(STUDIES, *KEY))
+
+        async def refuse(*_: object) -> None:
+            raise Forbidden("not now", code=403, reason="Forbidden")
+
+        life.memory.client.get = refuse
+
+        with pytest.raises(TransientError, match="study s cannot be read: not now"):
+            await life.worker.work(KEY)
+        assert life.cluster.server.all(TRIALS) == []
 
     live(body)
 

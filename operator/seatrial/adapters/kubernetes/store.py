@@ -64,14 +64,16 @@ class KubernetesStore:
         """Read the study from the server into the cache.
 
         Raises:
-            TransientError: If the API server does not answer.
+            TransientError: If the API server does not give it.
         """
+        # While it is asked another one of this name may come, which is not the one that is gone.
+        uid = self._uid(key)
         try:
             self._studies.note(await self._client.get(STUDIES, key.namespace, key.name))
         except NotFound:
-            self._studies.note_gone(key.namespace, key.name, self._uid(key))
+            self._studies.note_gone(key.namespace, key.name, uid)
         except ApiError as error:
-            raise _refused(key.name, error) from error
+            raise TransientError(f"study {key.name} cannot be read: {error}") from error
 
     def forget_study(self, key: StudyKey) -> None:
         """Drop what is kept of a study that is gone."""

@@ -167,7 +167,7 @@ class StudyWorker:
         if problem:
             return await self._refuse(key, record, problem)
         self._refuser.forget(key)
-        if await self._is_past(key, record):
+        if await self._is_outdated(key, record):
             return Again(0.0)
         return await self._advance(key, bench)
 
@@ -263,18 +263,17 @@ class StudyWorker:
                 "Let go of Pods without a study", extra={"study": key.name, "namespace": key.namespace, "pods": freed}
             )
 
-    async def _is_past(self, key: StudyKey, record: StudyRecord) -> bool:
-        """Tell whether only the cache still knows a study.
+    async def _is_outdated(self, key: StudyKey, record: StudyRecord) -> bool:
+        """Tell whether the study is not any more what the cache had.
 
-        The cache of Trials may be ahead: where fewer are there than the study counts, somebody has deleted some, or all went with
-        their study. Nothing may be started anew for such a study, so the server itself is asked.
+        The cache of Trials may be ahead: where fewer are there than the study's status counts, somebody has deleted some, or all went
+        with their study. Nothing may be started anew for such a study, so the server itself is asked.
         """
         counts = record.status.trials if record.status else None
         if counts is None or counts.total <= len(await self._world.stored.read_trials(key)):
             return False
         await self._world.stored.refresh_study(key)
-        now = self._world.studies.get(*key)
-        return now is None or now.deleting or now.uid != record.uid
+        return self._world.studies.get(*key) is not record
 
     async def _read_uid(self, key: StudyKey) -> str:
         """Return the identity of the study that has this name now; empty when it is gone or going."""
