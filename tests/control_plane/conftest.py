@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from control_plane.client import Client
-from control_plane.cluster import ControlPlane, run_control_plane, wait_until
+from control_plane.cluster import LONGEST_SECONDS, ControlPlane, run_control_plane, wait_until
 from control_plane.helm import CHART, Helm
 
 _HERE = Path(__file__).parent
+# The first test of all waits for the control plane too: the limits of its start, each of which says what did not come, make up 900 s.
+_LONGEST_SECONDS = 900 + 2 * LONGEST_SECONDS
 _numbers = itertools.count(1)
 
 
@@ -24,6 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _HERE in item.path.parents:
             item.add_marker("cluster")
+            item.add_marker(pytest.mark.timeout(_LONGEST_SECONDS))
 
 
 @pytest.fixture(scope="session")

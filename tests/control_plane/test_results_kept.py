@@ -47,7 +47,6 @@ def _running(cluster: Cluster, count: int) -> list[dict[str, Any]]:
     return cluster.pods()
 
 
-@pytest.mark.timeout(600)
 def test_nothing_is_lost_when_two_hundred_pods_end_and_are_deleted_while_the_operator_is_down(cluster: Cluster) -> None:
     cluster.running = True
     cluster.apply(algorithm={"name": "random", "seed": 3}, budget={"maxTrials": MANY, "parallelTrials": MANY})
