@@ -14,7 +14,7 @@ import pytest
 
 from adapters.kubernetes.contract import a_study_object
 from control_plane.client import STUDIES, TRIALS, Answer, Client
-from control_plane.cluster import ControlPlane, wait_until
+from control_plane.cluster import LONGEST_SECONDS, ControlPlane, wait_until
 from control_plane.kubelet import Kubelet, completed
 from control_plane.operating import OperatorProcess, run_operator
 from entry.rehearsal import rehearsed_trials
@@ -59,7 +59,7 @@ class Cluster:
         conditions = found.get("status", {}).get("conditions", [])
         return next((one for one in conditions if one["type"] == kind), {})
 
-    def wait(self, reason: str, *, kind: str = "Succeeded", seconds: float = 150) -> dict[str, Any]:
+    def wait(self, reason: str, *, kind: str = "Succeeded", seconds: float = LONGEST_SECONDS) -> dict[str, Any]:
         """Return a condition of the study when it has that reason."""
         seen: dict[str, Any] = {}
 
@@ -346,7 +346,7 @@ def test_an_operator_at_work_tells_in_numbers_and_in_lines_of_json_what_it_did(c
     with cluster.operator(metrics_port=str(port)) as operator:
         cluster.wait("MaxTrialsReached")
         wait_until(lambda: cluster.pods() == [], what="the Pods are deleted")
-        told = _metrics(port)
+        told: dict[str, float] = {}
 
         def is_idle() -> bool:
             nonlocal told
