@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,6 +13,7 @@ from kubernetes.aio.client.configuration import Configuration
 
 from adapters.kubernetes.contract import ClientContract, a_lease, a_pod, take
 from adapters.kubernetes.http_front import Front, serve
+from harness.ports import closed_port
 from seatrial.adapters.kubernetes.client import ApiServerClient
 from seatrial.adapters.kubernetes.fake.client import FakeClient
 from seatrial.adapters.kubernetes.fake.server import FakeServer
@@ -189,12 +189,12 @@ def test_a_namespace_that_is_going_is_no_refusal(front: Front):
 
 def test_a_server_that_is_not_there_is_tried_again_later(server: FakeServer):
     front = Front(server)
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        front.url = f"http://127.0.0.1:{held.getsockname()[1]}"
     calls: list[Call] = []
 
-    with pytest.raises(TransientError, match="does not answer"):
-        run(front, lambda client: client.get(PODS, "default", "one"), calls)
+    with closed_port() as port:
+        front.url = f"http://127.0.0.1:{port}"
+        with pytest.raises(TransientError, match="does not answer"):
+            run(front, lambda client: client.get(PODS, "default", "one"), calls)
 
     assert [(call.verb, call.resource, call.code) for call in calls] == [("get", "pods", 0)]
 

@@ -7,15 +7,12 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import textwrap
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +22,7 @@ import yaml
 
 from harness.ports import find_port
 
-__all__ = ["FILES", "RunningTrial", "TestPrometheus", "a_scraped_trial", "closed_port", "eventually", "pod_labels"]
+__all__ = ["FILES", "RunningTrial", "TestPrometheus", "a_scraped_trial", "eventually", "pod_labels"]
 
 FILES = Path(__file__).parents[3] / "charts/seatrial/files"
 _LONGEST_SECONDS = 40
@@ -37,14 +34,6 @@ def tool(name: str) -> str:
     found = shutil.which(name)
     assert found, f"{name} is missing; install it: scripts/install-prometheus"
     return found
-
-
-@contextmanager
-def closed_port() -> Iterator[int]:
-    """A port that nobody listens on, and that nobody else takes in the block."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        yield int(held.getsockname()[1])
 
 
 def _listens(process: subprocess.Popen[Any], port: int) -> bool:

@@ -9,14 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from adapters.metrics_cluster.real_prometheus import (
-    RunningTrial,
-    TestPrometheus,
-    closed_port,
-    eventually,
-    pod_labels,
-)
+from adapters.metrics_cluster.real_prometheus import RunningTrial, TestPrometheus, eventually, pod_labels
 from adapters.metrics_cluster.worlds import a_cluster_study, points, running_attempts
+from harness.ports import closed_port
 from seatrial.adapters.local.clock import SystemClock
 from seatrial.adapters.metrics.fetching import Fetcher
 from seatrial.adapters.metrics.prometheus import Polling, PrometheusSource

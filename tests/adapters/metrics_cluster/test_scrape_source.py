@@ -11,9 +11,10 @@ from datetime import timedelta
 import pytest
 
 from adapters.metrics_cluster.faulty_server import FaultyServer, Reply
-from adapters.metrics_cluster.real_prometheus import RunningTrial, closed_port
+from adapters.metrics_cluster.real_prometheus import RunningTrial
 from adapters.metrics_cluster.worlds import HandClock, a_cluster_study, an_ended_attempt, points, running_attempts
 from decide.builders import NOON
+from harness.ports import closed_port
 from seatrial.adapters.metrics.fetching import Fetcher
 from seatrial.adapters.metrics.scrape import Pace, ScrapeSource
 from seatrial.adapters.metrics.targets import Target
