@@ -34,6 +34,11 @@ class Reply:
     stalls: bool = False
     raw: bytes | None = None
 
+    @property
+    def timeout_seconds(self) -> float:
+        """For how long to wait for it: only silence has to be waited out; all else may take its time."""
+        return 0.5 if self.silent else 30.0
+
 
 @dataclass
 class Asked:

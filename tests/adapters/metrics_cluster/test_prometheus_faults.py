@@ -271,8 +271,7 @@ def _rubbish(value: object) -> Reply:
 async def test_every_bad_answer_has_a_name_and_holds_nothing_up(faulty: FaultyServer, reply: Reply, reason: str):
     clock, study = HandClock(NOON + timedelta(seconds=20)), a_cluster_study(faulty.url)
     faulty.answer = lambda _: reply
-    # Only silence has to be waited for; all else may take its time.
-    async with a_source(clock, timeout_seconds=0.5 if reply.silent else 30.0, patience_seconds=60.0) as source:
+    async with a_source(clock, timeout_seconds=reply.timeout_seconds, patience_seconds=60.0) as source:
         curves = await source.read(study, running_attempts("s-0"))
         trouble = source.degraded()
 

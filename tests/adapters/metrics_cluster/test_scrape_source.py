@@ -144,9 +144,7 @@ async def test_a_trial_that_does_not_answer_well_is_named_after_a_while(faulty: 
     clock, addresses = HandClock(), Addresses()
     addresses.add("s-0", int(faulty.url.rpartition(":")[2]))
     faulty.answer = lambda _: reply
-    # Only silence has to be waited for; all else may take its time.
-    seconds = 0.5 if reply.silent else 30.0
-    async with a_source(clock, addresses, timeout_seconds=seconds, patience_seconds=60.0) as source:
+    async with a_source(clock, addresses, timeout_seconds=reply.timeout_seconds, patience_seconds=60.0) as source:
         await source.read(SCRAPED, running_attempts("s-0"))
         early = source.degraded()
         clock.move(61)
