@@ -16,7 +16,7 @@ import pytest
 
 from adapters.contracts import a_record, until_ended, until_running
 from adapters.local_world import MACHINE, LocalWorld, a_local_study
-from adapters.processes import until_dead
+from harness.processes import until_dead
 from seatrial.adapters.local.logs import LogLimits
 from seatrial.adapters.local.resources import Machine
 from seatrial.adapters.local.runner import LocalRunner

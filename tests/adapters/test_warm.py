@@ -19,7 +19,7 @@ import pytest
 from adapters import doomed_runner, restless_runner
 from adapters.contracts import until, until_ended, until_running
 from adapters.local_world import LocalWorld, a_local_study, a_record
-from adapters.processes import until_dead
+from harness.processes import until_dead
 from seatrial.adapters.local import group, records, warm
 from seatrial.adapters.local.files import is_locked, open_locked
 from seatrial.adapters.local.resources import Machine

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from harness.ports import find_port
+from harness.processes import is_alive
 from seatrial_harness import starting
 from seatrial_harness.directive import read_directive
 from seatrial_harness.kindling import WarmProcess
@@ -345,14 +346,6 @@ print('apart', os.read(reads, 100).decode(), flush=True)
 """
 
 
-def runs(pid: int) -> bool:
-    """Tell whether a process runs: one that has ended and waits to be asked how does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 def number_after(container: Container, word: str) -> int:
     line: str = until(lambda: next((line for line in container.lines if line.startswith(f"{word} ")), ""))
     return int(line.split()[1])
@@ -368,7 +361,7 @@ def test_what_has_left_the_session_of_an_attempt_does_not_outlive_it_either(
     container.start()
 
     assert container.end_of("a/0")["code"] == 0
-    assert not runs(number_after(container, "apart"))
+    assert not is_alive(number_after(container, "apart"))
 
 
 def test_what_has_left_the_session_of_an_attempt_that_is_killed_goes_with_it(container: Container) -> None:
@@ -378,11 +371,11 @@ def test_what_has_left_the_session_of_an_attempt_that_is_killed_goes_with_it(con
     container.start()
     apart = number_after(container, "apart")
     until(lambda: "deaf" in container.lines)
-    assert runs(apart)
+    assert is_alive(apart)
     container.put(json.dumps({"id": "a/0", "stop": True, "grace": 0.2}))
 
     assert container.end_of("a/0")["code"] == 137
-    assert not runs(apart)
+    assert not is_alive(apart)
 
 
 def test_the_end_of_an_attempt_leaves_alone_what_is_kept_ready(container: Container) -> None:
@@ -408,7 +401,7 @@ def test_the_end_of_an_attempt_leaves_alone_what_is_kept_ready(container: Contai
     go.touch()
     container.end_of("a/0")
 
-    assert [runs(pid) for pid in (warm, ready, served)] == [True, True, True]
+    assert [is_alive(pid) for pid in (warm, ready, served)] == [True, True, True]
     container.direct("b/0", "train.py")
     assert container.end_of("b/0")["code"] == 0
     assert not any("started cold" in line for line in container.lines)
@@ -508,7 +501,7 @@ def test_an_attempt_whose_order_was_handed_over_by_a_process_that_died_is_not_be
     container.direct("b/0", "train.py", "go")
     until(lambda: container.lines.count("runs") == 2)
     os.kill(warm, signal.SIGKILL)
-    until(lambda: not runs(warm))
+    until(lambda: not is_alive(warm))
     (container.root / "go").touch()
 
     assert container.end_of("b/0")["code"] == 0
