@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import pytest
 from adapters import doomed_runner, restless_runner
 from adapters.contracts import a_record, until_ended, until_running
 from adapters.local_world import LocalWorld, a_local_study
+from adapters.restlessness import run_killed_again_and_again
 from seatrial.adapters.local import records
 from seatrial.adapters.local.claim import Claim
 from seatrial.adapters.local.files import is_locked
@@ -346,29 +346,10 @@ def test_trials_do_not_inherit_the_claim(tmp_path: Path):
 
 
 def test_a_study_that_is_killed_again_and_again_runs_every_trial_once(tmp_path: Path):
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    arguments = [sys.executable, restless_runner.__file__, str(tmp_path)]
-    chance = random.Random(20)  # noqa: S311 - no secret
-    ran_file, trials = tmp_path / "ran", tmp_path / "study" / "trials"
+    code = run_killed_again_and_again(tmp_path)
 
-    def count() -> int:
-        return len(ran_file.read_text().split()) if ran_file.exists() else 0
-
-    try:
-        for _ in range(6):
-            runner = subprocess.Popen(arguments, env=environment)
-            # Some runners die while they start, the others a little after a trial of theirs has begun, at whatever they do then.
-            wanted = min(count() + chance.randint(0, 3), restless_runner.TRIALS)
-            until_true(lambda wanted=wanted, runner=runner: count() >= wanted or runner.poll() is not None)
-            time.sleep(chance.uniform(0, 0.03))
-            runner.kill()
-            assert runner.wait() == -signal.SIGKILL, "the study was over before it could be killed"
-    finally:
-        (tmp_path / "go").touch()
-    code = subprocess.run(arguments, env=environment, check=False, timeout=120).returncode
-
-    ran = Counter(ran_file.read_text().split())
-    stored = [json.loads(path.read_text()) for path in trials.glob("*.json")]
+    ran = Counter((tmp_path / "ran").read_text().split())
+    stored = [json.loads(path.read_text()) for path in (tmp_path / "study" / "trials").glob("*.json")]
     assert code == 0
     assert len(stored) == restless_runner.TRIALS
     assert {trial["status"]["conditions"][-1]["reason"] for trial in stored} == {"Completed"}
