@@ -493,6 +493,7 @@ def test_output_passes_whole_and_in_order_and_lines_stay_whole(container: Contai
 
 def test_an_attempt_whose_order_was_handed_over_by_a_process_that_died_is_not_begun_twice(container: Container) -> None:
     container.program("train.py", RUNS_UNTIL)
+    # It waits for its own script, a file that is there already.
     container.direct("a/0", "train.py", "train.py")
     container.start()
     container.end_of("a/0")
