@@ -347,7 +347,13 @@ print('apart', os.read(reads, 100).decode(), flush=True)
 
 
 def number_after(container: Container, word: str) -> int:
-    line: str = until(lambda: next((line for line in container.lines if line.startswith(f"{word} ")), ""))
+    """Return the number in the first line that begins with a word; words of a line may come one after the other."""
+
+    def look() -> str:
+        whole, _, _ = container.log.read_text(errors="replace").rpartition("\n")
+        return next((line for line in whole.splitlines() if line.startswith(f"{word} ")), "")
+
+    line: str = until(look)
     return int(line.split()[1])
 
 
