@@ -22,7 +22,7 @@ class Caches:
         clock: The time.
         namespace: Where to look; None is everywhere.
         on_change: Told the study of every object that came, changed or went.
-        chance: Spreads what many caches would do at once.
+        chance: Spreads what they would do at once; without it each has its own.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Caches:
         clock: Clock,
         namespace: str | None,
         on_change: Callable[[StudyKey], None],
-        chance: random.Random,
+        chance: random.Random | None = None,
     ) -> None:
         self._clock = clock
         self.studies: Informer[StudyRecord] = Informer(

@@ -63,7 +63,7 @@ class Operator:
         clock: The time.
         telemetry: Counts.
         watch_with_kopf: Whether Kopf tells of Studies; without it the cache of Studies alone does.
-        chance: Spreads what many caches would do at once.
+        chance: Spreads what caches would do at once; without it each has its own.
     """
 
     def __init__(
@@ -84,11 +84,7 @@ class Operator:
         self.freshness = Freshness(loop.time)
         self.queue: WorkQueue[StudyKey] = WorkQueue()
         self._caches = Caches(
-            client,
-            clock=clock,
-            namespace=settings.namespace or None,
-            on_change=self.queue.add,
-            chance=chance or random.Random(),  # noqa: S311 - no secret
+            client, clock=clock, namespace=settings.namespace or None, on_change=self.queue.add, chance=chance
         )
         self._lease = LeaderElection(
             client,
