@@ -108,8 +108,10 @@ class KindCluster:
         )
         self.run("bash", "-eo", "pipefail", "-c", archive, "bash", image, program)
 
-    def wait_until(self, condition: Callable[[], bool], *, what: str, seconds: float = 90) -> None:
-        """Return as soon as *condition* holds.
+    def wait_until(
+        self, condition: Callable[[], bool], *, what: str, seconds: float = 90, pause_seconds: float = 0.2
+    ) -> None:
+        """Return as soon as *condition* holds, which is asked with a pause in between.
 
         Raises:
             TimeoutError: If it does not within *seconds*; *what* is named.
@@ -118,7 +120,7 @@ class KindCluster:
         while not condition():
             if time.monotonic() > end:
                 raise TimeoutError(f"waited {seconds:g} s for {what}")
-            time.sleep(0.2)
+            time.sleep(pause_seconds)
 
 
 def _start(name: str, folder: Path) -> KindCluster:

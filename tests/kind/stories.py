@@ -141,7 +141,8 @@ def look_until_done(seatrial: Installation, namespace: str, name: str, *, second
         looks.append(Look(study=seatrial.study(namespace, name), trials=trials, pods=pods))
         return condition(looks[-1].study, "Succeeded").get("status") in {"True", "False"}
 
-    seatrial.kind.wait_until(look, what=f"study {name} to end", seconds=seconds)
+    # Each look lists three kinds of objects, beside tests that have little more than a core.
+    seatrial.kind.wait_until(look, what=f"study {name} to end", seconds=seconds, pause_seconds=0.5)
     return looks
 
 
