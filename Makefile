@@ -86,7 +86,7 @@ test: setup kind-images ## Install, then pass every check and test
 	@$(MAKE) --no-print-directory -j 4 TOGETHER=1 verify test-layers test-control-plane test-kind
 
 # Several at once: whole lines, which say whose they are; also those of the end after Ctrl-C.
-told = $(if $(TOGETHER),2>&1 | (trap '' INT TERM; exec awk '{print "$(1)  " $$0; fflush()}'))
+told = $(if $(TOGETHER),2>&1 | (trap '' INT TERM; exec sed -u 's/^/$(1)  /'))
 # Behind the tests on kind, which take longest from beginning to end.
 LATER := nice -n 10
 

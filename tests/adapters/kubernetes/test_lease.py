@@ -9,7 +9,7 @@ import pytest
 from seatrial.adapters.kubernetes.fake.client import FakeClient
 from seatrial.adapters.kubernetes.fake.server import FakeServer
 from seatrial.adapters.kubernetes.lease import LeaderElection, LeaseTimes
-from seatrial.adapters.kubernetes.port import LEASES
+from seatrial.adapters.kubernetes.port import LEASES, PatchKind
 from seatrial.adapters.local.memory import SimulatedClock
 from seatrial.errors import TransientError
 
@@ -72,7 +72,7 @@ async def test_a_second_one_waits_as_long_as_the_first_one_writes(world: World):
 
     assert one.leading
     assert not two.leading
-    assert two.holder == "one"
+    assert world.lease()["holderIdentity"] == "one"
 
 
 async def test_another_one_takes_over_when_the_first_one_is_silent_for_the_whole_duration(world: World):
@@ -96,11 +96,22 @@ async def test_who_cannot_write_stops_before_anybody_else_may_begin(world: World
     began = world.clock.now()
     world.cuts["one"].is_cut = True
 
-    await one.keep()
+    assert await one.keep() == "the lease seatrial could not be renewed for 10 s"
 
     assert not one.leading
     assert 8 <= (world.clock.now() - began).total_seconds() <= 12
     assert not await two._try()
+
+
+async def test_who_is_followed_while_it_leads_says_by_whom(world: World):
+    one = world.candidate("one")
+    await one.acquire()
+    taken = {"spec": {"holderIdentity": "two", "leaseDurationSeconds": 15}}
+    world.server.patch(LEASES, "default", "seatrial", taken, kind=PatchKind.MERGE)
+
+    assert await one.keep() == "the lease seatrial is held by two"
+
+    assert not one.leading
 
 
 async def test_a_short_outage_costs_nobody_the_lead(world: World):

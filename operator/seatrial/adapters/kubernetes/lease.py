@@ -71,8 +71,8 @@ class LeaderElection:
         self._times = times or LeaseTimes()
         self._seen: tuple[str, datetime] | None = None
         self._written_at: datetime | None = None
-        self.holder = ""
-        """Who held the Lease when it was last read; empty when nobody did."""
+        # When it was last read; empty when nobody did.
+        self._holder = ""
 
     @property
     def leading(self) -> bool:
@@ -86,8 +86,8 @@ class LeaderElection:
         while not await self._try():
             await self._pause(self._times.retry_seconds)
 
-    async def keep(self) -> None:
-        """Return when we lead no longer: somebody else does, or we could not write for too long."""
+    async def keep(self) -> str:
+        """Return when we lead no longer, and why: somebody else does, or we could not write for too long."""
         while self.leading:
             await self._pause(self._times.retry_seconds)
             # A call that hangs must not outlive the right to lead.
@@ -100,6 +100,9 @@ class LeaderElection:
             except TimeoutError:
                 break
         self._written_at = None
+        if self._holder == self._identity:
+            return f"the lease {self._name} could not be renewed for {self._times.deadline_seconds:g} s"
+        return f"the lease {self._name} is held by {self._holder or 'nobody'}"
 
     async def release(self) -> None:
         """Give the Lease back, so that the next one need not wait. Never raises: at worst the Lease runs out."""
@@ -126,11 +129,11 @@ class LeaderElection:
         except (ApiError, TransientError) as error:
             return self._failed(error)
         spec = found.get("spec") or {}
-        self.holder, now = str(spec.get("holderIdentity") or ""), self._clock.now()
+        self._holder, now = str(spec.get("holderIdentity") or ""), self._clock.now()
         version = str(found["metadata"]["resourceVersion"])
         if self._seen is None or self._seen[0] != version:
             self._seen = (version, now)
-        if self.holder not in {"", self._identity}:
+        if self._holder not in {"", self._identity}:
             self._written_at = None
             duration = float(spec.get("leaseDurationSeconds") or self._times.duration_seconds)
             if now - self._seen[1] < timedelta(seconds=duration):
@@ -178,7 +181,7 @@ class LeaderElection:
 
     def _lead(self, written: KubeObject, asked_at: datetime) -> bool:
         # From when we asked: others count from when they see it, which is later.
-        self.holder, self._written_at = self._identity, asked_at
+        self._holder, self._written_at = self._identity, asked_at
         self._seen = (str(written["metadata"]["resourceVersion"]), asked_at)
         return True
 

@@ -240,8 +240,7 @@ class Operator:
         self.queue.done(key)
 
     async def _keep_lease(self) -> None:
-        await self._lease.keep()
-        raise Lost(f"the lease {self._settings.lease_name} is held by {self._lease.holder or 'nobody'}")
+        raise Lost(await self._lease.keep())
 
     async def _pause_lease(self, seconds: float) -> None:
         self.freshness.beat("lease")
