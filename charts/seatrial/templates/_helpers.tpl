@@ -93,3 +93,8 @@ capabilities: {drop: [ALL]}
 # Where the API server checks who may block a deletion of an owner (OpenShift does).
 - {apiGroups: [seatrial.dev], resources: [studies/finalizers, trials/finalizers], verbs: [update]}
 {{- end -}}
+
+{{/* The release's own Pods as a peer of a NetworkPolicy: the operator, and its Prometheus. */}}
+{{- define "seatrial.ownPods" -}}
+{podSelector: {matchLabels: {app.kubernetes.io/instance: {{ .Release.Name }}}}}
+{{- end -}}
