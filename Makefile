@@ -87,22 +87,20 @@ test: setup kind-images ## Install, then pass every check and test
 
 # Several at once: whole lines, which say whose they are; also those of the end after Ctrl-C.
 told = $(if $(TOGETHER),2>&1 | (trap '' INT TERM; exec sed -u 's/^/$(1)  /'))
-# Behind the tests on kind, which take longest from beginning to end.
-LATER := nice -n 10
 
-# More workers than a small machine has cores: many tests wait for processes and clusters.
+# Who takes longest from beginning to end goes first. More workers than a small machine has cores: many tests wait for processes and clusters.
 .PHONY: test-layers
 test-layers: $(VENV)/.dev ## The tests of every layer, with torch, a browser and Prometheus, without a cluster
-	@$(LATER) $(BIN)/python -m pytest -n 3 --dist worksteal -m "not cluster and not kind" tests $(call told,layers       )
+	@nice -n 15 $(BIN)/python -m pytest -n 3 --dist worksteal -m "not cluster and not kind" tests $(call told,layers       )
 
 # Each worker has a control plane of its own.
 .PHONY: test-control-plane
 test-control-plane: $(VENV)/.dev ## The tests on a real control plane without nodes
-	@$(LATER) $(BIN)/python -m pytest -n 2 --dist worksteal -m "not kind" tests/control_plane $(call told,control-plane)
+	@nice -n 5 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not kind" tests/control_plane $(call told,control-plane)
 
 .PHONY: test-kind
 test-kind: $(VENV)/.dev ## The tests on a real cluster in containers, which they make where none is up
-	@$(BIN)/python -m pytest -m kind tests/kind $(call told,kind         )
+	@scripts/test-kind $(if $(TOGETHER),--unless-passed) $(call told,kind         )
 
 .PHONY: test-fast
 test-fast: $(VENV)/.dev ## The quick tests of every layer, which need no torch, browser, Prometheus or cluster
