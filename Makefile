@@ -1,7 +1,6 @@
 # Everything a person needs. `make help` lists it; nothing but Python 3.11+, make and a network to the package registry is assumed.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.SHELLFLAGS := -o pipefail -c
 
 TOOLS := .tools
 UV := $(TOOLS)/bin/uv
@@ -60,10 +59,6 @@ control-plane: ## Build etcd, the API server and their like from Go modules, min
 lock: $(UV) ## Resolve the dependencies anew into requirements/
 	scripts/lock $(UV)
 
-.PHONY: kind-images
-kind-images: ## Build a kind cluster's programs and images, and Seatrial's, ten minutes at first
-	@scripts/kind-up --prepare && scripts/kind-install --prepare
-
 # ---- a cluster to play with ------------------------------------------------------------------------------------------
 
 .PHONY: kind-up
@@ -80,27 +75,20 @@ kind-down: ## Remove it again
 demo: $(VENV)/.demo ## Install, then run examples/digits.yaml to the end and write its report
 	@$(BIN)/seatrial run examples/digits.yaml
 
-# All at once: the tests on kind wait for a cluster half of the time, and the others have what is left of the cores.
+# One after the other: beside a cluster that trains, others lack the processor for what they hold within time limits.
 .PHONY: test
-test: setup kind-images ## Install, then pass every check and test
-	@$(MAKE) --no-print-directory -j 4 TOGETHER=1 verify test-layers test-control-plane test-kind
+test: setup ## Install, then pass every check and test
+	@$(MAKE) --no-print-directory -j 2 verify pytest
+	@scripts/test-kind --unless-passed
 
-# Several at once: whole lines, which say whose they are; also those of the end after Ctrl-C.
-told = $(if $(TOGETHER),2>&1 | (trap '' INT TERM; exec sed -u 's/^/$(1)  /'))
-
-# Who takes longest from beginning to end goes first. More workers than a small machine has cores: many tests wait for processes and clusters.
-.PHONY: test-layers
-test-layers: $(VENV)/.dev ## The tests of every layer, with torch, a browser and Prometheus, without a cluster
-	@nice -n 15 $(BIN)/python -m pytest -n 3 --dist worksteal -m "not cluster and not kind" tests $(call told,layers       )
-
-# Each worker has a control plane of its own.
-.PHONY: test-control-plane
-test-control-plane: $(VENV)/.dev ## The tests on a real control plane without nodes
-	@nice -n 5 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not kind" tests/control_plane $(call told,control-plane)
+# More workers than a small machine has cores: many tests wait for processes and clusters.
+.PHONY: pytest
+pytest: $(VENV)/.dev ## The tests that need no kind cluster
+	@$(BIN)/python -m pytest -n 4 --dist worksteal -m "not kind" tests
 
 .PHONY: test-kind
 test-kind: $(VENV)/.dev ## The tests on a real cluster in containers, which they make where none is up
-	@scripts/test-kind $(if $(TOGETHER),--unless-passed) $(call told,kind         )
+	@scripts/test-kind
 
 .PHONY: test-fast
 test-fast: $(VENV)/.dev ## The quick tests of every layer, which need no torch, browser, Prometheus or cluster
