@@ -36,9 +36,10 @@ class Place:
         self.git("init", "--quiet")
         self.commit()
 
-    def git(self, *arguments: str) -> None:
+    def git(self, *arguments: str) -> str:
         identity = ("-c", "user.name=test", "-c", "user.email=test@example.com")
-        subprocess.run(["git", *identity, *arguments], cwd=self.folder, check=True)
+        command = ["git", *identity, *arguments]
+        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=True).stdout.strip()
 
     def commit(self) -> None:
         self.git("add", "--all")
@@ -69,11 +70,8 @@ def test_what_has_passed_is_said_with_its_commit_and_not_run_again(place: Place)
 
     assert (first.returncode, second.returncode, place.runs()) == (0, 0, 1)
     assert place.runs_file.read_text() == "-m pytest -m kind tests/kind\n"
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=place.folder, capture_output=True, text=True, check=True
-    )
     assert "passed with these very files" in second.stdout
-    assert f", {commit.stdout.strip()}; make test-kind passes them again" in second.stdout
+    assert f", {place.git('rev-parse', '--short', 'HEAD')}; make test-kind passes them again" in second.stdout
 
 
 def test_whoever_asks_for_them_gets_them(place: Place):
