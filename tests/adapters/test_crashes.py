@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,12 +21,12 @@ from adapters import doomed_runner, restless_runner
 from adapters.contracts import a_record, until_ended, until_running
 from adapters.local_world import LocalWorld, a_local_study
 from adapters.restlessness import run_killed_again_and_again
-from seatrial.adapters.local import records
+from seatrial.adapters.local import live, records
 from seatrial.adapters.local.claim import Claim
 from seatrial.adapters.local.files import is_locked
 from seatrial.adapters.local.layout import StudyDirectory
 from seatrial.adapters.local.resources import Share
-from seatrial.decide.attempts import Phase
+from seatrial.decide.attempts import Attempt, Phase
 from seatrial.errors import UsageError
 
 pytestmark = pytest.mark.slow
@@ -50,9 +51,17 @@ def until_true(holds: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def until_pid(world: LocalWorld) -> int:
-    until_true(lambda: records.read_pid(world.files()) is not None)
-    return records.read_pid(world.files()) or 0
+def until_pid(world: LocalWorld, index: int = 0) -> int:
+    until_true(lambda: records.read_pid(world.files(index)) is not None)
+    return records.read_pid(world.files(index)) or 0
+
+
+async def until_seen(world: LocalWorld, holds: Callable[[Mapping[str, Attempt]], bool]) -> Mapping[str, Attempt]:
+    deadline = time.monotonic() + 60
+    while not holds(seen := await world.runner.observe(world.study)):
+        assert time.monotonic() < deadline, "it never came about"
+        await world.wait()
+    return seen
 
 
 def warden_of(pid: int) -> int:
@@ -192,7 +201,7 @@ async def test_an_attempt_outlives_its_warden_and_the_next_one_has_another(make,
 
     await world.start(1)
     seen = await world.runner.observe(world.study)
-    other = warden_of(records.read_pid(world.files(1)) or 0)
+    other = warden_of(until_pid(world, 1))
     (tmp_path / "go").touch()
     ended = await until_ended(world, "s-0", "s-1")
 
@@ -204,6 +213,48 @@ async def test_an_attempt_outlives_its_warden_and_the_next_one_has_another(make,
         (Phase.EXITED, 5),
     ]
     assert (tmp_path / "ran").read_text() == "ran\nran\n"
+
+
+async def test_an_attempt_whose_warden_dies_before_it_starts_it_is_forgotten_and_started_again(make, tmp_path: Path):
+    world = make(*WAITS)
+    await world.start()
+    warden = warden_of(until_pid(world))
+    os.kill(warden, signal.SIGSTOP)
+    await world.start(1)
+    asked = await world.runner.observe(world.study)
+    os.kill(warden, signal.SIGKILL)
+
+    seen = await until_seen(world, lambda seen: "s-1" not in seen)
+    await world.start(1)
+    (tmp_path / "go").touch()
+    ended = await until_ended(world, "s-0", "s-1")
+
+    assert (asked["s-1"].phase, seen["s-0"].phase) == (Phase.RUNNING, Phase.RUNNING)
+    assert (ended["s-1"].phase, ended["s-1"].exit_code) == (Phase.EXITED, 5)
+    assert (tmp_path / "ran").read_text() == "ran\nran\n"
+
+
+async def test_a_warden_that_hangs_holds_up_nobody_but_those_who_asked_it(
+    make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(live, "_HANG_SECONDS", 0.3)
+    world = make(*WAITS)
+    await world.start()
+    warden = warden_of(until_pid(world))
+    os.kill(warden, signal.SIGSTOP)
+    await world.start(1)
+    await asyncio.sleep(0.4)
+    seen = await world.runner.observe(world.study)
+    await world.start(2)
+    other = warden_of(until_pid(world, 2))
+
+    os.kill(warden, signal.SIGCONT)
+    (tmp_path / "go").touch()
+    ended = await until_ended(world, "s-0", "s-1", "s-2")
+
+    assert (seen["s-1"].phase, other != warden) == (Phase.RUNNING, True)
+    assert [ended[name].exit_code for name in ("s-0", "s-1", "s-2")] == [5, 5, 5]
+    assert (tmp_path / "ran").read_text() == "ran\nran\nran\n"
 
 
 async def test_an_attempt_whose_warden_is_gone_can_be_stopped(make):

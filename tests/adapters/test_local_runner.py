@@ -180,6 +180,24 @@ async def test_a_program_that_cannot_be_run_ends_the_trial_with_126_and_the_next
     assert "cannot be started: No such file or directory" in world.output()
 
 
+async def test_what_the_system_will_not_start_now_is_told_and_can_be_started_again(make, tmp_path: Path):
+    script = tmp_path / "script"
+    script.write_text("#!/bin/sh\nexit 3\n")
+    script.chmod(0o755)
+    world = make(a_local_study("./script"))
+    with script.open("a"):
+        # As long as somebody may write to it, it cannot be run.
+        await world.start()
+        with pytest.raises(
+            TransientError, match=r"^attempt 0 of s-0 cannot be started: Text file busy; make room for it$"
+        ):
+            await until_ended(world, "s-0")
+        seen = await world.runner.observe(world.study)
+
+    assert seen == {}
+    assert (await world.run()).exit_code == 3
+
+
 async def test_an_environment_too_long_for_the_system_ends_the_trial_with_126(make):
     # Longer than one message between two processes, and than Linux takes for one variable.
     world = make(a_local_study("true", container={"env": [{"name": "LONG", "value": "x" * 5_000_000}]}))

@@ -24,7 +24,7 @@ def test_a_command_whose_process_id_nobody_can_note_does_not_run(
     lock = open_locked(tmp_path / "note")
     assert lock is not None
     output = os.open(tmp_path / "output.log", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC)
-    request = b"\0".join([START, os.fsencode(tmp_path), b"2", b"/bin/sleep", b"1000", b"PATH=/bin"])
+    request = b"\0".join([START, b"7", os.fsencode(tmp_path), b"2", b"/bin/sleep", b"1000", b"PATH=/bin"])
     socket.send_fds(here, [HEADER.pack(len(request)) + request], [lock, output])
     os.close(lock)
     os.close(output)
@@ -33,6 +33,6 @@ def test_a_command_whose_process_id_nobody_can_note_does_not_run(
     with here, there:
         Warden(there, forks=forks)._serve()
 
-        assert ANSWER.unpack(here.recv(ANSWER.size)) == (REFUSED, errno.ENOSPC, 0)
+        assert ANSWER.unpack(here.recv(ANSWER.size)) == (REFUSED, 7, errno.ENOSPC)
     # Neither the command nor anybody else holds it.
     assert not is_locked(tmp_path / "note")

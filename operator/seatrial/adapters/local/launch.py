@@ -8,6 +8,7 @@ import array
 import asyncio
 import contextlib
 import errno
+import itertools
 import os
 import shutil
 import signal
@@ -25,8 +26,8 @@ from seatrial.adapters.local.layout import AttemptFiles
 
 __all__ = ["Child", "Command", "Launcher", "find_program"]
 
-# Without an answer for so long there is none: the next attempt has another warden.
-_ANSWER_SECONDS = 30
+# A warden that takes no request for so long hangs: the next attempt has another one.
+_HANG_SECONDS = 30
 _RECEIVE_BYTES = 1 << 12
 _END_SECONDS = 5.0
 
@@ -47,22 +48,29 @@ class Command:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Child:
-    """The leader of an attempt, as long as its warden lives.
+    """The leader of an attempt, from the moment its warden is asked for it and as long as that one lives.
 
     Attributes:
+        number: Of its start.
         code: Exit code as a shell tells it, once it has ended.
         ended_at: When that was told.
+        refused: Why it could not be started, a number of the system's, once that was told.
     """
 
-    pid: int
+    number: int
     code: int | None = None
     ended_at: datetime | None = None
+    refused: int | None = None
     _launcher: "Launcher" = field(repr=False)
 
     def signal(self, number: signal.Signals) -> None:
         """Signal its whole group; nothing happens when it has ended."""
         if self.code is None:
-            self._launcher.signal(self.pid, number)
+            self._launcher.signal(self, number)
+
+    def let_go(self) -> None:
+        """Let its warden be as if it were gone: it hangs."""
+        self._launcher.lose()
 
 
 def find_program(name: str, environment: Mapping[str, str], folder: Path) -> str | None:
@@ -78,7 +86,7 @@ class Launcher:
 
     Args:
         root: The study's directory; stands in the warden's command line, for people who look for it.
-        on_news: Called in the event loop when children have ended.
+        on_news: Called in the event loop when children have ended or could not be started.
         on_loss: Called with the children of a warden that is gone: how they end is not known from here any more.
         options: Further arguments of the warden.
     """
@@ -98,9 +106,10 @@ class Launcher:
         self._socket: socket.socket | None = None
         self._received = bytearray()
         self._children: dict[int, Child] = {}
+        self._numbers = itertools.count()
 
     def spawn(self, files: AttemptFiles, command: Command, lock: int, reached: Callable[[str], None]) -> Child:
-        """Start a command in a session of its own, its output going to the attempt's log.
+        """Have a command started in a session of its own, its output going to the attempt's log; whether it could be is told later.
 
         Args:
             files: Files of the attempt; the folder exists.
@@ -109,9 +118,10 @@ class Launcher:
             reached: Told the points at which a crash is interesting.
 
         Raises:
-            OSError: If the process cannot be started (too many processes, too long an environment, no warden).
+            OSError: If nobody can be asked for it.
         """
-        request = _request(command)
+        child = Child(number=next(self._numbers), _launcher=self)
+        request = _request(child.number, command)
         output = os.open(files.output_name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
             connection = self._open()
@@ -120,27 +130,25 @@ class Launcher:
                 _send(connection, request, [lock, output])
             except (BrokenPipeError, ConnectionResetError):
                 # The warden was gone already: nobody has seen the request.
-                self._lose()
+                self.lose()
                 connection = self._open()
                 _send(connection, request, [lock, output])
-            started = self._await_start(connection)
         except OSError:
-            self._lose()
+            self.lose()
             raise
         finally:
             os.close(output)
-        if isinstance(started, int):
-            raise OSError(started, os.strerror(started))
-        return started
+        self._children[child.number] = child
+        return child
 
-    def signal(self, pid: int, number: signal.Signals) -> None:
+    def signal(self, child: Child, number: signal.Signals) -> None:
         """Signal the group of a child."""
         if self._socket is None:
             return
         try:
-            _send(self._socket, b"\0".join([warden.SIGNAL, b"%d" % pid, b"%d" % number]))
+            _send(self._socket, b"\0".join([warden.SIGNAL, b"%d" % child.number, b"%d" % number]))
         except OSError:
-            self._lose()
+            self.lose()
 
     def read(self) -> None:
         """Take what the warden has said."""
@@ -155,7 +163,7 @@ class Launcher:
             content = b""
         self._take()
         if not content:
-            self._lose()
+            self.lose()
 
     def close(self) -> None:
         """Let go of the warden; it stays as long as its children do."""
@@ -183,37 +191,24 @@ class Launcher:
                 start_new_session=True,
             )
         for limit in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            here.setsockopt(socket.SOL_SOCKET, limit, struct.pack("@ll", _ANSWER_SECONDS, 0))
+            here.setsockopt(socket.SOL_SOCKET, limit, struct.pack("@ll", _HANG_SECONDS, 0))
         self._socket = here
         asyncio.get_running_loop().add_reader(here, self.read)
         return here
 
-    def _await_start(self, connection: socket.socket) -> Child | int:
-        """Return what was just asked for, or the number of the error why it was refused."""
-        while True:
-            content = connection.recv(_RECEIVE_BYTES)
-            if not content:
-                raise ConnectionError("the process that starts trials was ended; the next trial starts another one")
-            self._received += content
-            if (found := self._take()) is not None:
-                return found
-
-    def _take(self) -> Child | int | None:
-        """Note what was said; return how the newest start went if it was told."""
-        found: Child | int | None = None
-        ended = False
+    def _take(self) -> None:
+        """Note what was said."""
         whole = len(self._received) - len(self._received) % warden.ANSWER.size
-        for word, first, second in warden.ANSWER.iter_unpack(bytes(self._received[:whole])):
-            if word == warden.STARTED:
-                found = self._children[first] = Child(pid=first, _launcher=self)
-            elif word == warden.REFUSED:
-                found = first
-            elif (child := self._children.pop(first, None)) is not None:
-                child.code, child.ended_at, ended = second, datetime.now(UTC), True
+        told = list(warden.ANSWER.iter_unpack(bytes(self._received[:whole])))
         del self._received[:whole]
-        if ended:
+        for word, number, result in told:
+            child = self._children.pop(number)
+            if word == warden.REFUSED:
+                child.refused = result
+            else:
+                child.code, child.ended_at = result, datetime.now(UTC)
+        if told:
             self._on_news()
-        return found
 
     def _disconnect(self) -> None:
         if self._socket is not None:
@@ -224,7 +219,8 @@ class Launcher:
             self._socket = None
         self._received.clear()
 
-    def _lose(self) -> None:
+    def lose(self) -> None:
+        """Have nothing more to do with the warden: the next command is started by another one."""
         children = list(self._children.values())
         self._children.clear()
         self._disconnect()
@@ -235,10 +231,10 @@ class Launcher:
         self._on_loss(children)
 
 
-def _request(command: Command) -> bytes:
+def _request(number: int, command: Command) -> bytes:
     environment = [f"{name}={value}" for name, value in command.environment.items()]
     count = str(len(command.arguments))
-    fields = [str(command.folder), count, *command.arguments, *environment]
+    fields = [str(number), str(command.folder), count, *command.arguments, *environment]
     # Looked at and encoded once, not field by field: there are a hundred.
     content = "\0".join(fields)
     if content.count("\0") != len(fields) - 1:

@@ -6,7 +6,8 @@ What can happen between two instants, and what a later runner finds (note: ``ope
 2.  the note (empty, torn or whole) and the folder, but no process: nobody holds the lock and no process id is noted: nothing ran. The
     note is removed and the attempt is started again under the same number.
 3.  the warden was asked to start it (the lock travels with the request and stays with the warden), its process id is not noted yet: the
-    lock is held: it lives, and is adopted. If warden and process die here: as 2.
+    lock is held: it lives, and is adopted. If warden and process die here: as 2. The runner itself does not wait for the process either:
+    what the system would not start is told like an end, and a warden that dies first leaves 2 or 4.
 4.  it runs: the lock is held; adopted. It is never started beside itself.
 5.  it ended: the warden, which outlives the runner, has noted the exit code before it let go of the lock; the end is read as if the
     runner had been there.
@@ -53,6 +54,8 @@ _MEMORY_EVERY_SECONDS = 1.0
 _DRAIN_SECONDS = 5.0
 _LOOK_EVERY_SECONDS = 1.0
 _SIGNAL_AGAIN_SECONDS = 0.5
+# Who was asked for a process and has noted none for so long hangs.
+_HANG_SECONDS = 30.0
 _QUOTE_LIMIT = 900
 _TERMINATED = 128 + signal.SIGTERM
 _WRONG_COMMAND = frozenset({errno.E2BIG, errno.EACCES, errno.ENOENT, errno.ENOTDIR, errno.ENOEXEC, errno.EINVAL})
@@ -64,12 +67,13 @@ class LiveAttempt:
 
     Attributes:
         shown: The attempt as the runner shows it.
-        process: The leader, where this runner started it and its warden lives.
+        process: The leader, where this runner had it started and its warden lives.
         deadline: When it is killed (unix time), once it was told to stop.
         awaited: Whether it is to be started by the process that is kept ready, which has not said that it did.
         minded: Whether somebody tells when its leader ends: it need not be looked for all the time.
         adopted: Whether an earlier runner left it.
         never_began: Whether, adopted when somebody was about to start it, it turned out that nobody did: it is to be forgotten.
+        no_room: Why the machine could not start it now, in the system's words; empty otherwise. It is to be forgotten then, too.
     """
 
     files: AttemptFiles
@@ -81,9 +85,11 @@ class LiveAttempt:
     minded: bool = False
     adopted: bool = False
     never_began: bool = False
+    no_room: str = ""
     _killed: KillReason | None = None
     _signal_again_at: float | None = None
     _drain_until: float | None = None
+    _begun: bool = False
     _measured_at: float = 0.0
     _look_at: float = 0.0
     _sizes: tuple[int, int] = (0, 0)
@@ -115,7 +121,7 @@ class LiveAttempt:
             hand_over: Lets somebody else start it, given the descriptor of its lock; returns whether that was accepted.
 
         Raises:
-            OSError: If the machine has no room for the process; it can be tried again.
+            OSError: If the machine has no room for its files; it can be tried again.
         """
         lock = open_locked(self.files.note_name)
         if lock is None:
@@ -161,6 +167,17 @@ class LiveAttempt:
                 raise
             self._fail_to_start(126, f"cannot be started: {error.strerror}")
 
+    def _is_refused(self) -> bool:
+        """Look whether the system would not start it; it has ended then, or there is no room for it."""
+        if self.process is None or self.process.refused is None:
+            return False
+        code, self.process = self.process.refused, None
+        if code in _WRONG_COMMAND:
+            self._fail_to_start(126, f"cannot be started: {os.strerror(code)}")
+        else:
+            self.no_room = os.strerror(code)
+        return True
+
     def note_cold_start(self, why: str) -> None:
         """Let the user know why it is not forked from the process that is kept ready."""
         self._notes.append(f"started cold: {why}")
@@ -194,13 +211,15 @@ class LiveAttempt:
         self.deadline = records.read_stop(self.files)
         if self.deadline is not None and not self.ended:
             self._signal(signal.SIGTERM)
-            if self._leader() is None:
+            if records.read_pid(self.files) is None:
                 self._signal_again_at = now + _SIGNAL_AGAIN_SECONDS
 
     def poll(self, now: float, limits: LogLimits) -> bool:
         """Look after it; return whether it ended just now."""
         if self.ended:
             return False
+        if self._is_refused():
+            return True
         if not self._is_over(now):
             self._enforce(now)
             trim(self.files.output_name, self._sizes[1], limits)
@@ -226,6 +245,8 @@ class LiveAttempt:
 
     def _is_over(self, now: float) -> bool:
         if self.process is not None:
+            self._mind_start(self.process, now)
+        if self.process is not None:
             return self.process.code is not None
         if self.awaited:
             return False
@@ -241,6 +262,14 @@ class LiveAttempt:
             return not is_locked(self.files.note)
         # Where locks do not span processes (some network file systems) the leader's command line tells.
         return not has_leader(pid, self.files.termination, noted_at, self.files.note)
+
+    def _mind_start(self, process: Child, now: float) -> None:
+        """Let go of a warden that has not started it for so long that it seems to hang: others need not wait for it."""
+        if self._begun or process.code is not None or now - self.record.started_at.timestamp() < _HANG_SECONDS:
+            return
+        self._begun = records.read_pid(self.files) is not None
+        if not self._begun:
+            process.let_go()
 
     def _enforce(self, now: float) -> None:
         if self._killed:
@@ -261,7 +290,7 @@ class LiveAttempt:
         if limit is not None and now - self._measured_at >= _MEMORY_EVERY_SECONDS:
             self._measured_at = now
             used = measure_group(
-                self._leader(), self.record.started_at, self.files.note, without_leader=self.record.warm
+                records.read_pid(self.files), self.record.started_at, self.files.note, without_leader=self.record.warm
             )
             if used > limit:
                 message = f"used {used >> 20} MiB of memory, and its limit is {limit >> 20} MiB"
@@ -282,10 +311,7 @@ class LiveAttempt:
         if self.process is not None:
             self.process.signal(number)
         else:
-            signal_orphans(self._leader(), self.record.started_at, number, self.files.note)
-
-    def _leader(self) -> int | None:
-        return self.process.pid if self.process is not None else records.read_pid(self.files)
+            signal_orphans(records.read_pid(self.files), self.record.started_at, number, self.files.note)
 
     def _drained(self, now: float) -> bool:
         """End what is left of it after its leader; return whether nothing is."""
@@ -294,7 +320,7 @@ class LiveAttempt:
             self._drain_until = now + _DRAIN_SECONDS
             if self.process is None:
                 # What the warden of another runner did not end; the group of a child of ours was ended with it.
-                signal_orphans(self._leader(), self.record.started_at, signal.SIGKILL, self.files.note)
+                signal_orphans(records.read_pid(self.files), self.record.started_at, signal.SIGKILL, self.files.note)
         if not is_locked(self.files.note_name):
             return True
         if first:

@@ -119,6 +119,7 @@ class LocalRunner:
         )
         self._starter = WarmStarter(self._directory.warm_log, self, reached)
         self._refused: dict[str, Command] = {}
+        self._no_room: list[str] = []
         self._keeper: asyncio.Task[None] | None = None
         self._told: str | None = None
         self._collector: Collector | None = None
@@ -127,11 +128,18 @@ class LocalRunner:
         self.freed = Freed()
 
     async def observe(self, study: Study) -> Mapping[str, Attempt]:
-        """Return the newest attempt of every trial that has one."""
+        """Return the newest attempt of every trial that has one.
+
+        Raises:
+            TransientError: If the machine had no room for the process of one, which is to be started again.
+        """
         self._open()
         self._launcher.read()
         self._news.clear()
         self._poll()
+        if self._no_room:
+            names, self._no_room = "; ".join(self._no_room), []
+            raise TransientError(f"{names}; make room for it")
         self._admit()
         shown = {name: live.shown for name, live in self._live.items()}
         shown.update((name, queued.shown) for name, queued in self._queue.items())
@@ -227,24 +235,32 @@ class LocalRunner:
         if self._keeper is not None:
             # What an earlier runner left is found by looking: for that the disk may have no room yet, and there is time for it here.
             self._open()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_seconds):
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(timeout_seconds, self._news.set)
+        try:
+            await self._news.wait()
+            await self._wait_for_others(loop)
+        finally:
+            timer.cancel()
+
+    async def _wait_for_others(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wait a moment for attempts that may end as soon as one that has just ended, while no core is idle by that.
+
+        What ends together is settled together.
+        """
+        over = loop.time() + _TOGETHER_SECONDS
+        while self._count_young() > self._machine.cores and loop.time() < over:
+            self._news.clear()
+            timer = loop.call_at(over, self._news.set)
+            try:
                 await self._news.wait()
-                await self._wait_for_others()
+            finally:
+                timer.cancel()
 
-    async def _wait_for_others(self) -> None:
-        """Wait a moment for attempts that began when one that has ended did: what ends together is settled together."""
-        over = asyncio.get_running_loop().time() + _TOGETHER_SECONDS
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(over):
-                while self._has_young():
-                    self._news.clear()
-                    await self._news.wait()
-
-    def _has_young(self) -> bool:
-        """Return whether an attempt runs that may end as soon as one that has just ended."""
+    def _count_young(self) -> int:
+        """Return how many attempts run that began a moment ago."""
         now = self._now()
-        return any(
+        return sum(
             live.process is not None
             and live.process.code is None
             and now - live.record.started_at.timestamp() < _YOUNG_SECONDS
@@ -305,10 +321,10 @@ class LocalRunner:
                 self._news.set()
 
     def _lose(self, children: Sequence[Child]) -> None:
-        """Look after attempts whose warden is gone as after those of an earlier runner."""
+        """Look after attempts whose warden is gone as after those of an earlier runner: it may have died before it started them."""
         for live in self._live.values():
             if live.process in children:
-                live.process = None
+                live.process, live.adopted = None, True
         self._news.set()
 
     def on_warm_start(self, files: AttemptFiles) -> None:
@@ -350,7 +366,9 @@ class LocalRunner:
             if live.poll(now, self._log_limits):
                 self._ledger.free(name)
                 ended = True
-                if live.never_began:
+                if live.no_room:
+                    self._no_room.append(f"attempt {live.shown.number} of {name} cannot be started: {live.no_room}")
+                if live.never_began or live.no_room:
                     self._forget(name)
             draining = draining or live.is_draining
         if draining:

@@ -22,14 +22,14 @@ HEADER = struct.Struct("=I")
 """Before each request: the number of bytes that follow, fields separated by NULs."""
 
 ANSWER = struct.Struct("=iii")
-"""What it says: one of the words below, and two numbers."""
+"""What it says: one of the words below, the number of a start, and one more number."""
 
-STARTED, REFUSED, ENDED = 0, 1, 2
-"""Words: started (process id, 0), refused (errno, 0), ended (process id, exit code as a shell tells it)."""
+REFUSED, ENDED = 0, 1
+"""Words: refused (errno), ended (exit code as a shell tells it). That a command was started is not told: its process id is in the note."""
 
 START, SIGNAL = b"start", b"signal"
-"""Requests: (working directory, number of arguments, arguments, environment) with the descriptors of the attempt's note, whose lock is
-held, and of the output; and (process id, number of the signal)."""
+"""Requests: (number of the start, which the runner chooses, working directory, number of arguments, arguments, environment) with the
+descriptors of the attempt's note, whose lock is held, and of the output; and (number of the start, number of the signal)."""
 
 PID_AT, EXIT_AT, NUMBER_WIDTH = 0, 12, 12
 """Where in the note the process id and the exit code stand, and how wide each is with its line end."""
@@ -46,17 +46,20 @@ class Warden:
     Args:
         runner: Who asks.
         forks: Whether commands are started by fork and exec, for systems whose ``posix_spawn`` cannot begin a session.
-        waits: Whether an ended child can be looked at before it is reaped.
+        waits: Whether an ended child is looked at before it is reaped, where the system can do that.
     """
 
-    def __init__(self, runner: socket.socket, *, forks: bool = False, waits: bool = hasattr(os, "waitid")) -> None:
+    def __init__(self, runner: socket.socket, *, forks: bool = False, waits: bool = True) -> None:
         self._runner = runner
         self._forks = forks
-        self._waits = waits
+        # Not every system, or not every Python on it, has this.
+        self._waitid = getattr(os, "waitid", None) if waits else None
         self._connected = True
         self._received = bytearray()
         self._descriptors: list[int] = []
-        self._children: dict[int, int] = {}
+        # By process id the number of the start and the descriptor of the note; by the number of the start the process id.
+        self._children: dict[int, tuple[int, int]] = {}
+        self._leaders: dict[int, int] = {}
         self._nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
 
     def run(self) -> None:
@@ -100,12 +103,12 @@ class Warden:
         if fields[0] == START:
             lock, output = self._descriptors[:2]
             del self._descriptors[:2]
-            self._start(fields[1:], lock, output)
-        elif (pid := int(fields[1])) in self._children:
+            self._start(int(fields[1]), fields[2:], lock, output)
+        elif (pid := self._leaders.get(int(fields[1]))) is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, int(fields[2]))
 
-    def _start(self, fields: list[bytes], lock: int, output: int) -> None:
+    def _start(self, number: int, fields: list[bytes], lock: int, output: int) -> None:
         directory, count, *rest = fields
         arguments, environment = rest[: int(count)], rest[int(count) :]
         pid = 0
@@ -121,10 +124,10 @@ class Warden:
                 _kill_group(pid)
                 os.waitpid(pid, 0)
             os.close(lock)
-            self._tell(REFUSED, error.errno or errno.EIO)
+            self._tell(REFUSED, number, error.errno or errno.EIO)
         else:
-            self._children[pid] = lock
-            self._tell(STARTED, pid)
+            self._children[pid] = number, lock
+            self._leaders[number] = pid
         finally:
             os.close(output)
 
@@ -182,33 +185,34 @@ class Warden:
             if ended is None:
                 return
             pid, status = ended
-            lock = self._children.pop(pid)
+            number, lock = self._children.pop(pid)
+            del self._leaders[number]
             code = os.waitstatus_to_exitcode(status)
             code = 128 - code if code < 0 else code
             with contextlib.suppress(OSError):
                 _note(lock, EXIT_AT, code)
             os.close(lock)
-            self._tell(ENDED, pid, code)
+            self._tell(ENDED, number, code)
 
     def _next_ended(self) -> tuple[int, int] | None:
         """End what is left of the group of a child that has ended, and reap it; return its process id and status."""
-        if not self._waits:
+        if self._waitid is None:
             # The number of a group is not given away while the group has members.
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid:
                 _kill_group(pid)
             return (pid, status) if pid else None
-        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        found = self._waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if found is None:
             return None
         _kill_group(found.si_pid)
         return os.waitpid(found.si_pid, 0)
 
-    def _tell(self, word: int, first: int, second: int = 0) -> None:
+    def _tell(self, word: int, number: int, result: int) -> None:
         if self._connected:
             # Nobody listens any more: what has to be known stands in the attempt's files.
             with contextlib.suppress(OSError):
-                self._runner.sendall(ANSWER.pack(word, first, second))
+                self._runner.sendall(ANSWER.pack(word, number, result))
 
 
 def _become(arguments: list[bytes], environment: dict[bytes, bytes], nothing: int, output: int) -> None:
@@ -243,7 +247,7 @@ def main() -> None:
     runner = socket.socket(fileno=os.dup(0))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     options = sys.argv[2:]
-    Warden(runner, forks="--fork" in options, waits=hasattr(os, "waitid") and "--no-waitid" not in options).run()
+    Warden(runner, forks="--fork" in options, waits="--no-waitid" not in options).run()
     # Nothing is left to be tidied up, and the runner may wait for this.
     os._exit(0)
 
