@@ -18,7 +18,7 @@ from seatrial.api.conditions import TrialReason, find_condition
 from seatrial.api.meta import Metadata
 from seatrial.api.study import Study, StudyStatus
 from seatrial.api.trial import Origin, Trial, TrialSpec, TrialStatus, reason_of
-from seatrial.beside import Beside, run_beside
+from seatrial.beside import MOST_BESIDE, Beside, run_beside
 from seatrial.decide.actions import (
     Action,
     CreateTrials,
@@ -152,6 +152,7 @@ class Reconciler:
         remarks: Callable[[], Sequence[Remark]] = tuple,
         keeper: CheckpointKeeper | None = None,
         pace: Pace | None = None,
+        beside: int = MOST_BESIDE,
     ) -> None:
         """Set up without touching anything.
 
@@ -166,6 +167,7 @@ class Reconciler:
             remarks: Called when the status is written: further conditions that it has to show.
             keeper: Is told which checkpoints must stay.
             pace: What is written less often than it changes; by default everything is written at once.
+            beside: How many calls to store and runner are made at a time; 1 where they never wait.
         """
         self._key = key
         self._store, self._runner, self._metrics, self._clock = store, runner, metrics, clock
@@ -180,7 +182,7 @@ class Reconciler:
         self._exhausted: Exhausted | None = None
         self._recommended: tuple[int, int | None] | None = None
         self._unanswered: TransientError | None = None
-        self._keeper, self._pace = keeper, pace
+        self._keeper, self._pace, self._beside = keeper, pace, beside
         self._retained: tuple[int, datetime] | None = None
 
     async def run(
@@ -321,9 +323,9 @@ class Reconciler:
 
         groups, late = _together(actions)
         for group in groups:
-            await run_beside([partial(apply, action) for action in group])
+            await run_beside([partial(apply, action) for action in group], self._beside)
         rest = [partial(apply, action) for action in late]
-        await run_beside([*rest, *(partial(self._release, now, trial) for trial in now.settled)])
+        await run_beside([*rest, *(partial(self._release, now, trial) for trial in now.settled)], self._beside)
         return bool(moved)
 
     async def _apply(self, now: _Pass, action: Action) -> bool:
@@ -386,7 +388,7 @@ class Reconciler:
             self._unanswered = error
             return False
         self._exhausted = found.exhausted
-        async with Beside() as starts:
+        async with Beside(self._beside) as starts:
             await self._record(now, found.proposals, starts)
         if snapshot.free_indices is not None:
             # A gap was filled: it belongs between the others.

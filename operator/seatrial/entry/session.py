@@ -22,7 +22,7 @@ from seatrial.adapters.metrics.local import LocalMetricSource
 from seatrial.api.environment import checkpoint_url
 from seatrial.api.study import Study
 from seatrial.api.trial import Trial
-from seatrial.decide.actions import Action
+from seatrial.decide.actions import Action, CreateTrials, FinishTrial, RecordPhase
 from seatrial.decide.attempts import Attempt, Phase
 from seatrial.decide.curves import Curves
 from seatrial.decide.snapshot import read_completion
@@ -39,6 +39,9 @@ __all__ = ["Observer", "OpenedStudy", "Outcome", "RunOptions", "open_study", "ru
 _LONGEST_WAIT_SECONDS = 1.0
 # After a pass that did something the next one finds what follows from it; what ends meanwhile is found with it.
 _BREATH_SECONDS = 0.005
+# What follows from these was planned with them: the next end of a trial is worth waiting for.
+_WHOLE = FinishTrial | CreateTrials | RecordPhase
+_LONG_BREATH_SECONDS = 0.05
 
 # What must stay as it was for earlier trials to mean anything; the CRD refuses the same edits.
 _FIXED = {"objectives": "spec.objectives", "parameters": "spec.parameters"}
@@ -268,6 +271,7 @@ class _Session:
             observer=observer.on_action,
             keeper=self._runner,
             pace=Pace(),
+            beside=1,
         )
 
     async def run(self) -> Outcome:
@@ -295,7 +299,7 @@ class _Session:
             self._observer.on_look(look, look.curves)
             if not look.moved and self._rests(look):
                 return Outcome(study=look.study, signal=self._signals[0] if self._signals else None)
-            longest = _BREATH_SECONDS if look.moved else _LONGEST_WAIT_SECONDS
+            longest = _find_breath(look) if look.moved else _LONGEST_WAIT_SECONDS
             await self._wait(min(look.plan.wake_after_seconds or longest, longest))
 
     def _rests(self, look: Look) -> bool:
@@ -316,6 +320,18 @@ class _Session:
         else:
             self._observer.on_note("ending all trials at once")
             self._runner.hurry()
+
+
+def _find_breath(look: Look) -> float:
+    """Return seconds to wait for news after a pass that did something."""
+    actions = look.plan.actions
+    live = (trial.live for trial in look.snapshot.trials)
+    goes_on = any(isinstance(action, CreateTrials) for action in actions) or any(
+        attempt is not None and attempt.phase not in {Phase.EXITED, Phase.LOST} for attempt in live
+    )
+    if not goes_on:
+        return 0.0
+    return _LONG_BREATH_SECONDS if all(isinstance(action, _WHOLE) for action in actions) else _BREATH_SECONDS
 
 
 @contextlib.contextmanager
