@@ -122,7 +122,7 @@ def test_the_identity_of_a_trial_is_that_of_its_assignment_when_others_have_come
 
     # Each is let go of at once, so that the next one may lie where it lay; and there are more than are remembered.
     for place in range(60_000):
-        assert space.key_of_trial({"x": place / 60_000}) == (("x", "n", place / 60_000),)
+        assert list(space.keys_of_trials([{"x": place / 60_000}])) == [(("x", "n", place / 60_000),)]
 
 
 def test_an_int_written_as_a_float_is_the_same_trial():

@@ -50,6 +50,8 @@ WANTED = frozenset({StopReason.SUSPENDED.value, StopReason.INTERRUPTED.value, PA
 
 _NODE_FAULT = Cause.NODE_FAULT.value
 
+_NO_CURVES: Curves = {}
+
 
 def parse_time(text: str) -> datetime:
     """Read an RFC 3339 time of the wire."""
@@ -272,15 +274,31 @@ def build_limits(spec: StudySpec) -> Limits:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Lived:
+    """A trial with what its attempt has reported, and the objects that this was made of."""
+
+    stored: TrialSnapshot
+    live: Attempt
+    curves: Curves
+    seen: TrialSnapshot
+
+    def is_of(self, stored: TrialSnapshot, live: Attempt, curves: Curves) -> bool:
+        """Whether it was made of these very objects."""
+        return self.stored is stored and self.live is live and self.curves is curves
+
+
 class Snapshotter:
-    """Builds snapshots of one study; remembers the part of each trial whose object is still the same."""
+    """Builds snapshots of one study; remembers the part of each trial whose objects are still the same."""
 
     def __init__(self) -> None:
         self._records: tuple[Trial, ...] = ()
         self._stored: list[TrialSnapshot] = []
         self._places: dict[str, int] = {}
         self._negated: dict[str, tuple[Curve, Curve]] = {}
+        self._lived: dict[str, _Lived] = {}
         self._spec: StudySpec | None = None
+        self._limits: Limits | None = None
 
     def build(
         self,
@@ -307,11 +325,12 @@ class Snapshotter:
         if study.spec is not self._spec and study.spec != self._spec:
             self._forget()
         self._spec = study.spec
+        self._limits = self._limits or build_limits(study.spec)
         started = study.status.start_time if study.status else None
         return StudySnapshot(
             name=study.metadata.name,
             spec=study.spec,
-            limits=build_limits(study.spec),
+            limits=self._limits,
             trials=self._trials(study.spec, trials, attempts, curves),
             now=now,
             started_at=parse_time(started) if started else None,
@@ -333,10 +352,20 @@ class Snapshotter:
             stored = found[place]
             # An attempt of a lower number is over and dealt with; one of a higher number was started before a record was lost.
             if live.number >= stored.attempt and not stored.terminal:
-                found[place] = self._with_attempt(spec, stored, live, curves.get(name, {}))
+                found[place] = self._see(spec, stored, live, curves.get(name, _NO_CURVES))
         if attempts:
             self._negated = {name: pair for name, pair in self._negated.items() if name in attempts}
+            self._lived = {name: lived for name, lived in self._lived.items() if name in attempts}
         return tuple(found)
+
+    def _see(self, spec: StudySpec, stored: TrialSnapshot, live: Attempt, curves: Curves) -> TrialSnapshot:
+        """Return the trial with its attempt: what of a thousand of them has not changed since is not put together again."""
+        known = self._lived.get(stored.name)
+        if known is not None and known.is_of(stored, live, curves):
+            return known.seen
+        seen = self._with_attempt(spec, stored, live, curves)
+        self._lived[stored.name] = _Lived(stored, live, curves, seen)
+        return seen
 
     def _read(self, spec: StudySpec, trials: Sequence[Trial]) -> None:
         """Read the records that are new or changed."""
@@ -349,6 +378,7 @@ class Snapshotter:
 
     def _forget(self) -> None:
         self._records, self._stored, self._places, self._negated = (), [], {}, {}
+        self._lived, self._limits = {}, None
 
     def _with_attempt(self, spec: StudySpec, stored: TrialSnapshot, live: Attempt, curves: Curves) -> TrialSnapshot:
         """Return the trial with what its running attempt has reported so far."""

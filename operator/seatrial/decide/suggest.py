@@ -1,12 +1,13 @@
 """The next trials of a study: known-good points first, then the algorithm; a repeated assignment is marked, never run twice."""
 
+from collections import ChainMap
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from seatrial.api.conditions import TrialReason
 from seatrial.api.study import StudySpec
-from seatrial.decide.history import HistoryReader
+from seatrial.decide.history import HistoryReader, ResultReader
 from seatrial.decide.snapshot import StudySnapshot
 from seatrial.search.algorithms import TRAITS
 from seatrial.search.base import Algorithm, Exhausted, History, Membership, Source, Suggestion
@@ -51,12 +52,14 @@ class Proposer:
         self._spec: StudySpec | None = None
         self._built: tuple[SearchSpace, Algorithm] | None = None
         self._reader = HistoryReader()
+        self._results = ResultReader()
 
     def propose(self, snapshot: StudySnapshot, count: int) -> Proposals:
         """Return up to *count* trials to create next."""
         space, algorithm = self._build(snapshot.spec)
         history = self._reader.read(snapshot)
-        return _propose(snapshot, history, space=space, algorithm=algorithm, count=count)
+        known = self._results.read(snapshot, space)
+        return _propose(snapshot, history, known, space=space, algorithm=algorithm, count=count)
 
     def recommend(self, snapshot: StudySnapshot) -> int | None:
         """Return the index of the algorithm's choice of the winner."""
@@ -66,12 +69,19 @@ class Proposer:
         if self._built is None or (self._spec is not spec and self._spec != spec):
             space = build_space(spec.parameters)
             self._built = space, build_algorithm(spec, space)
+            self._results = ResultReader()
         self._spec = spec
         return self._built
 
 
 def _propose(
-    study: StudySnapshot, history: History, *, space: SearchSpace, algorithm: Algorithm, count: int
+    study: StudySnapshot,
+    history: History,
+    results: dict[Key, str],
+    *,
+    space: SearchSpace,
+    algorithm: Algorithm,
+    count: int,
 ) -> Proposals:
     """Return up to *count* trials to create next.
 
@@ -79,11 +89,8 @@ def _propose(
     """
     room = study.free_indices
     count = count if room is None else min(count, room)
-    known: dict[Key, str] = {}
-    for trial in study.trials:
-        # A cancelled trial has no result to take over.
-        if trial.reason is not TrialReason.CANCELLED and trial.index < history.next_index:
-            known.setdefault(space.key_of_trial(trial.assignment), trial.name)
+    # What is proposed here is not yet a trial.
+    known: MutableMapping[Key, str] = ChainMap({}, results)
     # A population gives its first members to the known-good points itself.
     initial = () if TRAITS[study.spec.algorithm.name.value].continues else initial_assignments(study.spec)
     found: list[Proposal] = []
@@ -105,7 +112,7 @@ def _skip_index(history: History) -> History:
 
 
 def _proposal(
-    study: StudySnapshot, space: SearchSpace, history: History, suggestion: Suggestion, known: dict[Key, str]
+    study: StudySnapshot, space: SearchSpace, history: History, suggestion: Suggestion, known: MutableMapping[Key, str]
 ) -> Proposal:
     index, reuse_of = history.next_index, None
     if suggestion.until_step is None and suggestion.source is None:

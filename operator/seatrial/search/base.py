@@ -143,8 +143,8 @@ class History:
 
     def keys(self, space: SearchSpace) -> frozenset[Key]:
         """Identities of all assignments that are evaluated or pending."""
-        evaluated = (space.key_of_trial(trial.assignment) for trial in self.evaluated)
-        return frozenset(evaluated) | {space.key_of_trial(trial.assignment) for trial in self.pending}
+        evaluated = frozenset(space.keys_of_trials(trial.assignment for trial in self.evaluated))
+        return evaluated.union(space.keys_of_trials(trial.assignment for trial in self.pending))
 
     def with_pending(self, assignment: Assignment) -> "History":
         """Return the history after one more trial was started."""

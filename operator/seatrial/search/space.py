@@ -117,17 +117,17 @@ class SearchSpace:
             for name, value in self.prune({**self._defaults, **assignment}).items()
         )
 
-    def key_of_trial(self, assignment: Assignment) -> Key:
-        """Return the same for an assignment that nobody changes any more; remembered, for a question has those of ten thousand trials."""
-        known = self._keys.get(id(assignment))
-        if known is not None and known[0] is assignment:
-            return known[1]
-        key = self.key(assignment)
-        if len(self._keys) >= _KEYS_KEPT:
-            self._keys.clear()
-        # The assignment is held as well: its id is no other one's meanwhile.
-        self._keys[id(assignment)] = assignment, key
-        return key
+    def keys_of_trials(self, assignments: Iterable[Assignment]) -> Iterator[Key]:
+        """Return the same for assignments that nobody changes any more; remembered, for a question has those of ten thousand trials."""
+        keys = self._keys
+        for assignment in assignments:
+            known = keys.get(id(assignment))
+            if known is None or known[0] is not assignment:
+                if len(keys) >= _KEYS_KEPT:
+                    keys.clear()
+                # The assignment is held as well: its id is no other one's meanwhile.
+                known = keys[id(assignment)] = assignment, self.key(assignment)
+            yield known[1]
 
     # ---- unit cube ---------------------------------------------------------------------------------------------------
 
