@@ -17,30 +17,34 @@ class HistoryReader:
     def __init__(self) -> None:
         self._trials: tuple[TrialSnapshot, ...] = ()
         self._evaluated: list[Evaluated | None] = []
+        self._pending: list[Pending | None] = []
 
     def read(self, study: StudySnapshot) -> History:
         """Return what the search may know."""
         if len(study.trials) < len(self._trials):
-            self._trials, self._evaluated = (), []
+            self._trials, self._evaluated, self._pending = (), [], []
         for place in changed_places(self._trials, study.trials):
-            self._evaluated[place : place + 1] = [study.trials[place].evaluated()]
+            trial = study.trials[place]
+            self._evaluated[place : place + 1] = [trial.evaluated()]
+            self._pending[place : place + 1] = [_pending(trial)]
         self._trials = study.trials
-        pending = tuple(
-            Pending(
-                index=trial.index,
-                assignment=trial.assignment,
-                until_step=trial.until_step,
-                source=trial.source,
-                membership=trial.membership,
-            )
-            for trial in study.trials
-            if not trial.terminal and not trial.succeeded
-        )
         return History(
-            evaluated=tuple(seen for seen in self._evaluated if seen is not None),
-            pending=pending,
+            evaluated=tuple(filter(None, self._evaluated)),
+            pending=tuple(filter(None, self._pending)),
             next_index=study.next_index,
         )
+
+
+def _pending(trial: TrialSnapshot) -> Pending | None:
+    if trial.terminal or trial.succeeded:
+        return None
+    return Pending(
+        index=trial.index,
+        assignment=trial.assignment,
+        until_step=trial.until_step,
+        source=trial.source,
+        membership=trial.membership,
+    )
 
 
 class ResultReader:

@@ -1,11 +1,14 @@
 """One suggestion after the other, each seeing the earlier ones as pending."""
 
 from collections.abc import Callable, Set
+from operator import attrgetter
 
 from seatrial.search.base import Ask, Exhausted, History, Suggestion
 from seatrial.search.space import Key, SearchSpace
 
 __all__ = ["ask_in_turn"]
+
+_INDEX = attrgetter("index")
 
 Suggest = Callable[[History, Set[Key]], Suggestion | Exhausted]
 
@@ -24,8 +27,8 @@ def ask_in_turn(space: SearchSpace, history: History, count: int, suggest: Sugge
     """
     # The order in which trials finished is no part of a history; sorting makes that true whatever the caller did.
     history = History(
-        evaluated=tuple(sorted(history.evaluated, key=lambda trial: trial.index)),
-        pending=tuple(sorted(history.pending, key=lambda trial: trial.index)),
+        evaluated=tuple(sorted(history.evaluated, key=_INDEX)),
+        pending=tuple(sorted(history.pending, key=_INDEX)),
         next_index=history.next_index,
     )
     used = set(history.keys(space))
