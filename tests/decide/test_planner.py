@@ -356,3 +356,19 @@ def test_the_time_alone_changes_nothing_but_deadlines():
     later = replace(snapshot, now=NOON + timedelta(minutes=30))
 
     assert plan_study(snapshot).actions == plan_study(later).actions == ()
+
+
+@pytest.mark.parametrize(
+    ("goal", "value", "words"),
+    [
+        ("minimize", math.nan, "loss is nan at step 2"),
+        ("minimize", math.inf, "loss is inf at step 2"),
+        ("maximize", math.inf, "loss is -inf at step 2"),
+    ],
+)
+def test_a_divergence_is_told_in_the_words_of_a_trial_that_sees_it_itself(goal: str, value: float, words: str):
+    study = a_snapshot(running(0, [(1, value), (2, value)]), objectives=[{"metric": "loss", "goal": goal}])
+
+    plan = plan_study(study)
+
+    assert [action.message for action in plan.actions if isinstance(action, StopAttempt)] == [words]

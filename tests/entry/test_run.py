@@ -216,8 +216,7 @@ def test_trials_that_crash_hang_and_flood_harm_neither_the_study_nor_each_other(
     }
     for words in ("SIGABRT", "ran for longer than spec.trial.timeout (30s)", "'loss' was never reported"):
         assert words in result.stdout
-    # By who was faster: the run that saw two such reports, or the trial that told of it at its end.
-    assert "loss is not finite, 2 reports in a row" in result.stdout or "loss is nan at step 2" in result.stdout
+    assert "loss is nan at step 2" in result.stdout
     # 114 MiB were written. A log is cut down to 1 MiB whenever it is seen above 64 MiB, which may be in the middle of that, or at its end.
     kept = sum(path.stat().st_size for path in (tmp_path / ".seatrial").rglob("*") if path.is_file())
     assert kept < 70 << 20

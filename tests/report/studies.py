@@ -189,7 +189,7 @@ def digits_study(
         draw = rng.random()
         if point["lr"] > 0.04 and draw < 0.6:
             state, cut = TrialReason.DIVERGED, int(rng.integers(2, 9))
-            message, reason = f"at step {cut}: val_accuracy is not finite, 2 reports in a row", "Diverged"
+            message, reason = f"val_accuracy is nan at step {cut}", "Diverged"
             curve = [*curve[: cut - 1], (cut, math.nan)]
         elif draw < 0.05:
             state, message = (

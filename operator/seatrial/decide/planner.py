@@ -239,13 +239,9 @@ def _stop_hopeless(draft: _Draft, standings: Standings | None) -> None:
         elif trial.name in late:
             _stop(draft, trial, StopReason.STRAGGLER, late[trial.name])
         elif _diverged(trial):
-            metric = study.spec.objectives[0].metric
-            _stop(
-                draft,
-                trial,
-                StopReason.DIVERGED,
-                f"at step {trial.step}: {metric} is not finite, {_DIVERGED_REPORTS} reports in a row",
-            )
+            # The words of a trial that sees it first itself.
+            words = f"{study.spec.objectives[0].metric} is {study.signs[0] * trial.curve.tail[-1]} at step {trial.step}"
+            _stop(draft, trial, StopReason.DIVERGED, words)
         elif rule is not None and trial.curve.points and not _has_trained(study, trial):
             cohort = cohort or Cohort(study.trials, sign=study.signs[0], standings=standings)
             _apply_rule(draft, rule, trial, cohort)
