@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
@@ -21,13 +20,13 @@ from adapters import doomed_runner, restless_runner
 from adapters.contracts import a_record, until_ended, until_running
 from adapters.local_world import LocalWorld, a_local_study
 from adapters.restlessness import run_killed_again_and_again
-from seatrial.adapters.local import live, records
+from seatrial.adapters.local import launch, records
 from seatrial.adapters.local.claim import Claim
 from seatrial.adapters.local.files import is_locked
 from seatrial.adapters.local.layout import StudyDirectory
 from seatrial.adapters.local.resources import Share
 from seatrial.decide.attempts import Attempt, Phase
-from seatrial.errors import UsageError
+from seatrial.errors import TransientError, UsageError
 
 pytestmark = pytest.mark.slow
 
@@ -215,21 +214,39 @@ async def test_an_attempt_outlives_its_warden_and_the_next_one_has_another(make,
     assert (tmp_path / "ran").read_text() == "ran\nran\n"
 
 
-async def test_an_attempt_whose_warden_dies_before_it_starts_it_is_forgotten_and_started_again(make, tmp_path: Path):
-    world = make(*WAITS)
+async def stop_warden(world: LocalWorld) -> int:
+    """Start a first trial, and let the process that did so hang."""
     await world.start()
     warden = warden_of(until_pid(world))
     os.kill(warden, signal.SIGSTOP)
+    return warden
+
+
+async def until_warden_is_let_go(world: LocalWorld) -> None:
+    """Look until the next trial would have another warden."""
+    await until_seen(world, lambda _: world.runner._launcher._socket is None)
+
+
+NOT_STARTED = (
+    r"^attempt 0 of s-1 cannot be started: the process that starts trials was ended; the next try has another one$"
+)
+
+
+async def test_an_attempt_whose_warden_dies_before_it_starts_it_is_told_and_started_again(make, tmp_path: Path):
+    world = make(*WAITS)
+    warden = await stop_warden(world)
     await world.start(1)
     asked = await world.runner.observe(world.study)
     os.kill(warden, signal.SIGKILL)
 
-    seen = await until_seen(world, lambda seen: "s-1" not in seen)
+    with pytest.raises(TransientError, match=NOT_STARTED):
+        await until_seen(world, lambda seen: "s-1" not in seen)
+    seen = await world.runner.observe(world.study)
     await world.start(1)
     (tmp_path / "go").touch()
     ended = await until_ended(world, "s-0", "s-1")
 
-    assert (asked["s-1"].phase, seen["s-0"].phase) == (Phase.RUNNING, Phase.RUNNING)
+    assert (asked["s-1"].phase, list(seen)) == (Phase.RUNNING, ["s-0"])
     assert (ended["s-1"].phase, ended["s-1"].exit_code) == (Phase.EXITED, 5)
     assert (tmp_path / "ran").read_text() == "ran\nran\n"
 
@@ -237,14 +254,12 @@ async def test_an_attempt_whose_warden_dies_before_it_starts_it_is_forgotten_and
 async def test_a_warden_that_hangs_holds_up_nobody_but_those_who_asked_it(
     make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(live, "_HANG_SECONDS", 0.3)
     world = make(*WAITS)
-    await world.start()
-    warden = warden_of(until_pid(world))
-    os.kill(warden, signal.SIGSTOP)
+    warden = await stop_warden(world)
+    monkeypatch.setattr(launch, "HANG_SECONDS", 0.3)
     await world.start(1)
-    await asyncio.sleep(0.4)
-    seen = await world.runner.observe(world.study)
+    await until_warden_is_let_go(world)
+    monkeypatch.undo()
     await world.start(2)
     other = warden_of(until_pid(world, 2))
 
@@ -252,9 +267,41 @@ async def test_a_warden_that_hangs_holds_up_nobody_but_those_who_asked_it(
     (tmp_path / "go").touch()
     ended = await until_ended(world, "s-0", "s-1", "s-2")
 
-    assert (seen["s-1"].phase, other != warden) == (Phase.RUNNING, True)
+    assert other != warden
     assert [ended[name].exit_code for name in ("s-0", "s-1", "s-2")] == [5, 5, 5]
     assert (tmp_path / "ran").read_text() == "ran\nran\nran\n"
+
+
+async def test_a_run_that_is_hurried_does_not_wait_for_a_warden_that_hangs(
+    make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    world = make(*WAITS)
+    warden = await stop_warden(world)
+    monkeypatch.setattr(launch, "HANG_SECONDS", 0.3)
+    await world.start(1)
+    await until_warden_is_let_go(world)
+
+    world.runner.hurry()
+    with pytest.raises(TransientError, match=NOT_STARTED):
+        await until_ended(world, "s-0", "s-1")
+    ended = (await until_ended(world, "s-0"))["s-0"]
+
+    assert (ended.exit_code, ended.reason) == (137, "SIGKILL")
+    assert (tmp_path / "ran").read_text() == "ran\n"
+    assert not psutil.pid_exists(warden) or psutil.Process(warden).status() == psutil.STATUS_ZOMBIE
+
+
+async def test_a_stop_that_a_warden_did_not_live_to_pass_on_is_sent_again(make):
+    world = make(*STOPPABLE, grace=1000)
+    warden = await stop_warden(world)
+    until_true(lambda: (world.root / "ran").exists())
+    await world.runner.stop(world.study, a_record(0), 0)
+    os.kill(warden, signal.SIGKILL)
+
+    # It ends by the signal; nobody was there to note its code.
+    ended = (await until_ended(world, "s-0"))["s-0"]
+
+    assert (ended.phase, ended.exit_code) == (Phase.LOST, None)
 
 
 async def test_an_attempt_whose_warden_is_gone_can_be_stopped(make):

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from unittest.mock import Mock
 
+import psutil
 import pytest
 
 from adapters.contracts import a_record, until_ended, until_running
@@ -180,22 +181,34 @@ async def test_a_program_that_cannot_be_run_ends_the_trial_with_126_and_the_next
     assert "cannot be started: No such file or directory" in world.output()
 
 
-async def test_what_the_system_will_not_start_now_is_told_and_can_be_started_again(make, tmp_path: Path):
-    script = tmp_path / "script"
-    script.write_text("#!/bin/sh\nexit 3\n")
-    script.chmod(0o755)
-    world = make(a_local_study("./script"))
-    with script.open("a"):
-        # As long as somebody may write to it, it cannot be run.
-        await world.start()
+async def test_what_the_system_will_not_start_now_is_told_and_can_be_started_again(make):
+    world = make(a_local_study("sh", "-c", "exit 3"))
+    await world.run()
+    warden = psutil.Process(world.runner._launcher._process.pid)
+    held, usual = warden.num_fds(), warden.rlimit(psutil.RLIMIT_NOFILE)
+    # No room for the two that come with a request, and then for the next one's.
+    for limit in (held + 1, held):
+        warden.rlimit(psutil.RLIMIT_NOFILE, (limit, usual[1]))
+        await world.start(1)
         with pytest.raises(
-            TransientError, match=r"^attempt 0 of s-0 cannot be started: Text file busy; make room for it$"
+            TransientError, match=r"^attempt 0 of s-1 cannot be started: Too many open files; make room for it$"
         ):
-            await until_ended(world, "s-0")
-        seen = await world.runner.observe(world.study)
+            await until_ended(world, "s-1")
+    seen = await world.runner.observe(world.study)
+    warden.rlimit(psutil.RLIMIT_NOFILE, usual)
 
-    assert seen == {}
-    assert (await world.run()).exit_code == 3
+    assert list(seen) == ["s-0"]
+    assert (await world.run(1)).exit_code == 3
+    assert warden.is_running()
+
+
+async def test_what_no_system_would_start_ends_the_trial_and_not_who_starts_trials(make):
+    world = make(a_local_study("sh", "-c", "exit 3"), environment={**os.environ, "": "nameless"})
+
+    ended = await world.run()
+
+    assert ended.exit_code == 126
+    assert "cannot be started: Invalid argument" in world.output()
 
 
 async def test_an_environment_too_long_for_the_system_ends_the_trial_with_126(make):

@@ -325,13 +325,12 @@ class _Session:
 def _find_breath(look: Look) -> float:
     """Return seconds to wait for news after a pass that did something."""
     actions = look.plan.actions
-    live = (trial.live for trial in look.snapshot.trials)
+    lives = (trial.live for trial in look.snapshot.trials)
     goes_on = any(isinstance(action, CreateTrials) for action in actions) or any(
-        attempt is not None and attempt.phase not in {Phase.EXITED, Phase.LOST} for attempt in live
+        live is not None and live.phase not in {Phase.EXITED, Phase.LOST} for live in lives
     )
-    if not goes_on:
-        return 0.0
-    return _LONG_BREATH_SECONDS if all(isinstance(action, _WHOLE) for action in actions) else _BREATH_SECONDS
+    whole = goes_on and all(isinstance(action, _WHOLE) for action in actions)
+    return _LONG_BREATH_SECONDS if whole else _BREATH_SECONDS
 
 
 @contextlib.contextmanager

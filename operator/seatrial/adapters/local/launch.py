@@ -16,6 +16,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,10 +25,11 @@ from pathlib import Path
 from seatrial.adapters.local import warden
 from seatrial.adapters.local.layout import AttemptFiles
 
-__all__ = ["Child", "Command", "Launcher", "find_program"]
+__all__ = ["HANG_SECONDS", "Child", "Command", "Launcher", "find_program"]
 
-# A warden that takes no request for so long hangs: the next attempt has another one.
-_HANG_SECONDS = 30
+HANG_SECONDS = 30
+"""A warden that takes no request for so long, or starts nothing, hangs: the next attempt has another one."""
+
 _RECEIVE_BYTES = 1 << 12
 _END_SECONDS = 5.0
 
@@ -52,12 +54,14 @@ class Child:
 
     Attributes:
         number: Of its start.
+        asked_at: When the warden was asked for it (monotonic clock).
         code: Exit code as a shell tells it, once it has ended.
         ended_at: When that was told.
         refused: Why it could not be started, a number of the system's, once that was told.
     """
 
     number: int
+    asked_at: float
     code: int | None = None
     ended_at: datetime | None = None
     refused: int | None = None
@@ -68,8 +72,13 @@ class Child:
         if self.code is None:
             self._launcher.signal(self, number)
 
+    @property
+    def is_overdue(self) -> bool:
+        """Whether its warden hangs if it has not started it yet."""
+        return time.monotonic() - self.asked_at >= HANG_SECONDS
+
     def let_go(self) -> None:
-        """Let its warden be as if it were gone: it hangs."""
+        """Let its warden be as if it were gone."""
         self._launcher.lose()
 
 
@@ -87,7 +96,8 @@ class Launcher:
     Args:
         root: The study's directory; stands in the warden's command line, for people who look for it.
         on_news: Called in the event loop when children have ended or could not be started.
-        on_loss: Called with the children of a warden that is gone: how they end is not known from here any more.
+        on_loss: Called with the children of a warden that is gone, or hangs: how they end is not known from here any more. Of one that hangs
+            also with its process id, which is nobody else's as long as this process lives.
         options: Further arguments of the warden.
     """
 
@@ -96,7 +106,7 @@ class Launcher:
         root: Path,
         *,
         on_news: Callable[[], None],
-        on_loss: Callable[[Sequence[Child]], None],
+        on_loss: Callable[[Sequence[Child], int | None], None],
         options: Sequence[str] = (),
     ) -> None:
         self._root = root
@@ -120,7 +130,9 @@ class Launcher:
         Raises:
             OSError: If nobody can be asked for it.
         """
-        child = Child(number=next(self._numbers), _launcher=self)
+        # What is not taken from the warden may be in its way, and what it says may be that it is gone.
+        self.read()
+        child = Child(number=next(self._numbers), asked_at=time.monotonic(), _launcher=self)
         request = _request(child.number, command)
         output = os.open(files.output_name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
@@ -190,8 +202,7 @@ class Launcher:
                 cwd="/",
                 start_new_session=True,
             )
-        for limit in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            here.setsockopt(socket.SOL_SOCKET, limit, struct.pack("@ll", _HANG_SECONDS, 0))
+        here.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", HANG_SECONDS, 0))
         self._socket = here
         asyncio.get_running_loop().add_reader(here, self.read)
         return here
@@ -202,7 +213,9 @@ class Launcher:
         told = list(warden.ANSWER.iter_unpack(bytes(self._received[:whole])))
         del self._received[:whole]
         for word, number, result in told:
-            child = self._children.pop(number)
+            child = self._children.pop(number, None)
+            if child is None:
+                continue
             if word == warden.REFUSED:
                 child.refused = result
             else:
@@ -224,11 +237,12 @@ class Launcher:
         children = list(self._children.values())
         self._children.clear()
         self._disconnect()
-        if self._process is not None:
-            self._process.poll()
-            self._process.returncode = self._process.returncode or 0
-            self._process = None
-        self._on_loss(children)
+        process, self._process = self._process, None
+        alive = process is not None and process.poll() is None
+        if process is not None:
+            # It is not waited for: the destructor of Popen must not complain.
+            process.returncode = process.returncode or 0
+        self._on_loss(children, process.pid if process is not None and alive else None)
 
 
 def _request(number: int, command: Command) -> bytes:

@@ -7,7 +7,7 @@ What can happen between two instants, and what a later runner finds (note: ``ope
     note is removed and the attempt is started again under the same number.
 3.  the warden was asked to start it (the lock travels with the request and stays with the warden), its process id is not noted yet: the
     lock is held: it lives, and is adopted. If warden and process die here: as 2. The runner itself does not wait for the process either:
-    what the system would not start is told like an end, and a warden that dies first leaves 2 or 4.
+    what the system would not start is told like an end, and a warden that dies first leaves 2, 4, 5 or 6.
 4.  it runs: the lock is held; adopted. It is never started beside itself.
 5.  it ended: the warden, which outlives the runner, has noted the exit code before it let go of the lock; the end is read as if the
     runner had been there.
@@ -54,8 +54,6 @@ _MEMORY_EVERY_SECONDS = 1.0
 _DRAIN_SECONDS = 5.0
 _LOOK_EVERY_SECONDS = 1.0
 _SIGNAL_AGAIN_SECONDS = 0.5
-# Who was asked for a process and has noted none for so long hangs.
-_HANG_SECONDS = 30.0
 _QUOTE_LIMIT = 900
 _TERMINATED = 128 + signal.SIGTERM
 _WRONG_COMMAND = frozenset({errno.E2BIG, errno.EACCES, errno.ENOENT, errno.ENOTDIR, errno.ENOEXEC, errno.EINVAL})
@@ -73,7 +71,7 @@ class LiveAttempt:
         minded: Whether somebody tells when its leader ends: it need not be looked for all the time.
         adopted: Whether an earlier runner left it.
         never_began: Whether, adopted when somebody was about to start it, it turned out that nobody did: it is to be forgotten.
-        no_room: Why the machine could not start it now, in the system's words; empty otherwise. It is to be forgotten then, too.
+        not_started: Why it could not be started now, and what is to be done; empty otherwise. It is to be forgotten then, too.
     """
 
     files: AttemptFiles
@@ -85,11 +83,13 @@ class LiveAttempt:
     minded: bool = False
     adopted: bool = False
     never_began: bool = False
-    no_room: str = ""
+    not_started: str = ""
     _killed: KillReason | None = None
     _signal_again_at: float | None = None
     _drain_until: float | None = None
     _begun: bool = False
+    _bereft: bool = False
+    _hung: int | None = None
     _measured_at: float = 0.0
     _look_at: float = 0.0
     _sizes: tuple[int, int] = (0, 0)
@@ -145,7 +145,7 @@ class LiveAttempt:
         """Start it after all, when it was handed over in vain; does nothing when it was started or is over.
 
         Raises:
-            OSError: If the machine has no room for the process; it can be tried again.
+            OSError: If nobody can be asked for the process; it can be tried again.
         """
         lock = open_locked(self.files.note)
         if lock is not None:
@@ -175,7 +175,7 @@ class LiveAttempt:
         if code in _WRONG_COMMAND:
             self._fail_to_start(126, f"cannot be started: {os.strerror(code)}")
         else:
-            self.no_room = os.strerror(code)
+            self.not_started = f"{os.strerror(code)}; make room for it"
         return True
 
     def note_cold_start(self, why: str) -> None:
@@ -209,6 +209,20 @@ class LiveAttempt:
     def resume_stop(self, now: float) -> None:
         """Take up a stop that an earlier runner began."""
         self.deadline = records.read_stop(self.files)
+        self._repeat_stop(now)
+
+    def lose_warden(self, now: float, hung: int | None) -> None:
+        """Look after it as after those of an earlier runner: how it ends, and whether it began at all, stands in its files.
+
+        Args:
+            now: The time.
+            hung: Process id of a warden that still lives.
+        """
+        self.process, self._bereft, self._hung = None, True, hung
+        # The signal may have been lost, too.
+        self._repeat_stop(now)
+
+    def _repeat_stop(self, now: float) -> None:
         if self.deadline is not None and not self.ended:
             self._signal(signal.SIGTERM)
             if records.read_pid(self.files) is None:
@@ -226,8 +240,10 @@ class LiveAttempt:
             return False
         if not self._drained(now):
             return False
-        self.never_began = self.adopted and _is_untouched(self.files)
-        if self.never_began:
+        if (self.adopted or self._bereft) and _is_untouched(self.files):
+            self.never_began = True
+            if self._bereft:
+                self.not_started = "the process that starts trials was ended; the next try has another one"
             return True
         trim(self.files.output_name, _size(self.files.output_name), limits)
         self.shown = self._conclude(now)
@@ -245,7 +261,7 @@ class LiveAttempt:
 
     def _is_over(self, now: float) -> bool:
         if self.process is not None:
-            self._mind_start(self.process, now)
+            self._mind_start(self.process)
         if self.process is not None:
             return self.process.code is not None
         if self.awaited:
@@ -263,9 +279,9 @@ class LiveAttempt:
         # Where locks do not span processes (some network file systems) the leader's command line tells.
         return not has_leader(pid, self.files.termination, noted_at, self.files.note)
 
-    def _mind_start(self, process: Child, now: float) -> None:
+    def _mind_start(self, process: Child) -> None:
         """Let go of a warden that has not started it for so long that it seems to hang: others need not wait for it."""
-        if self._begun or process.code is not None or now - self.record.started_at.timestamp() < _HANG_SECONDS:
+        if self._begun or process.code is not None or not process.is_overdue:
             return
         self._begun = records.read_pid(self.files) is not None
         if not self._begun:
@@ -278,7 +294,7 @@ class LiveAttempt:
                 self._signal(signal.SIGKILL)
             return
         if self._signal_again_at is not None and now >= self._signal_again_at:
-            self._signal_again_at = None
+            self._signal_again_at = now + _SIGNAL_AGAIN_SECONDS if records.read_pid(self.files) is None else None
             self._signal(signal.SIGTERM)
         if self.deadline is not None and now >= self.deadline:
             message = (
@@ -306,6 +322,10 @@ class LiveAttempt:
         with contextlib.suppress(OSError):
             records.write_killed(self.files, why)
         self._signal(signal.SIGKILL)
+        if self._hung is not None and records.read_pid(self.files) is None:
+            # As long as it hangs nobody knows whether it will start this after all.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._hung, signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
         if self.process is not None:

@@ -119,7 +119,7 @@ class LocalRunner:
         )
         self._starter = WarmStarter(self._directory.warm_log, self, reached)
         self._refused: dict[str, Command] = {}
-        self._no_room: list[str] = []
+        self._not_started: list[str] = []
         self._keeper: asyncio.Task[None] | None = None
         self._told: str | None = None
         self._collector: Collector | None = None
@@ -131,15 +131,15 @@ class LocalRunner:
         """Return the newest attempt of every trial that has one.
 
         Raises:
-            TransientError: If the machine had no room for the process of one, which is to be started again.
+            TransientError: If one could not be started, which is to be tried again.
         """
         self._open()
         self._launcher.read()
         self._news.clear()
         self._poll()
-        if self._no_room:
-            names, self._no_room = "; ".join(self._no_room), []
-            raise TransientError(f"{names}; make room for it")
+        if self._not_started:
+            words, self._not_started = "; ".join(self._not_started), []
+            raise TransientError(words)
         self._admit()
         shown = {name: live.shown for name, live in self._live.items()}
         shown.update((name, queued.shown) for name, queued in self._queue.items())
@@ -320,11 +320,11 @@ class LocalRunner:
             if self._poll() or any(grown):
                 self._news.set()
 
-    def _lose(self, children: Sequence[Child]) -> None:
+    def _lose(self, children: Sequence[Child], hung: int | None) -> None:
         """Look after attempts whose warden is gone as after those of an earlier runner: it may have died before it started them."""
         for live in self._live.values():
             if live.process in children:
-                live.process, live.adopted = None, True
+                live.lose_warden(self._now(), hung)
         self._news.set()
 
     def on_warm_start(self, files: AttemptFiles) -> None:
@@ -366,9 +366,11 @@ class LocalRunner:
             if live.poll(now, self._log_limits):
                 self._ledger.free(name)
                 ended = True
-                if live.no_room:
-                    self._no_room.append(f"attempt {live.shown.number} of {name} cannot be started: {live.no_room}")
-                if live.never_began or live.no_room:
+                if live.not_started:
+                    self._not_started.append(
+                        f"attempt {live.shown.number} of {name} cannot be started: {live.not_started}"
+                    )
+                if live.never_began or live.not_started:
                     self._forget(name)
             draining = draining or live.is_draining
         if draining:

@@ -36,6 +36,7 @@ PID_AT, EXIT_AT, NUMBER_WIDTH = 0, 12, 12
 
 _RECEIVE_BYTES = 1 << 16
 _MOST_DESCRIPTORS = 16
+_NONE = -1
 # Python ignores these; a command expects them as they are.
 _TO_DEFAULT = [signal.SIGPIPE, signal.SIGXFSZ]
 
@@ -79,18 +80,25 @@ class Warden:
 
     def _serve(self) -> None:
         try:
-            content, descriptors, _, _ = socket.recv_fds(self._runner, _RECEIVE_BYTES, _MOST_DESCRIPTORS)
+            content, descriptors, flags, _ = socket.recv_fds(self._runner, _RECEIVE_BYTES, _MOST_DESCRIPTORS)
         except OSError:
-            content, descriptors = b"", []
+            content, descriptors, flags = b"", [], 0
+        if flags & socket.MSG_CTRUNC:
+            # There is no room for them: the request that came with them is refused when it is whole.
+            for descriptor in descriptors:
+                os.close(descriptor)
+            descriptors = [_NONE, _NONE]
         for descriptor in descriptors:
-            os.set_inheritable(descriptor, False)
+            if descriptor != _NONE:
+                os.set_inheritable(descriptor, False)
         self._descriptors += descriptors
         self._received += content
         if not content:
             # What was asked for only half is never started, and its lock is free from here on.
             self._connected = False
             for descriptor in self._descriptors:
-                os.close(descriptor)
+                if descriptor != _NONE:
+                    os.close(descriptor)
         while self._connected and len(self._received) >= HEADER.size:
             (length,) = HEADER.unpack_from(self._received)
             if len(self._received) < HEADER.size + length:
@@ -103,7 +111,10 @@ class Warden:
         if fields[0] == START:
             lock, output = self._descriptors[:2]
             del self._descriptors[:2]
-            self._start(int(fields[1]), fields[2:], lock, output)
+            if _NONE in (lock, output):
+                self._tell(REFUSED, int(fields[1]), errno.EMFILE)
+            else:
+                self._start(int(fields[1]), fields[2:], lock, output)
         elif (pid := self._leaders.get(int(fields[1]))) is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, int(fields[2]))
@@ -118,13 +129,14 @@ class Warden:
             pid = self._spawn(arguments, dict(text.split(b"=", 1) for text in environment), output)
             os.set_inheritable(lock, False)
             _note(lock, PID_AT, pid)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             if pid:
                 # Some file systems want room even for what is written over: a command whose process id nobody can note must not run.
                 _kill_group(pid)
                 os.waitpid(pid, 0)
             os.close(lock)
-            self._tell(REFUSED, number, error.errno or errno.EIO)
+            # The other one: a name of a variable, or an argument, that no system takes.
+            self._tell(REFUSED, number, (error.errno or errno.EIO) if isinstance(error, OSError) else errno.EINVAL)
         else:
             self._children[pid] = number, lock
             self._leaders[number] = pid
