@@ -222,9 +222,14 @@ async def stop_warden(world: LocalWorld) -> int:
     return warden
 
 
-async def until_warden_is_let_go(world: LocalWorld) -> None:
-    """Look until the next trial would have another warden."""
-    await until_seen(world, lambda _: world.runner._launcher._socket is None)
+async def let_go_of_warden(world: LocalWorld) -> int:
+    """Ask a warden that hangs for a second trial, and look until the next one would have another warden."""
+    warden = await stop_warden(world)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(launch, "HANG_SECONDS", 0.3)
+        await world.start(1)
+        await until_seen(world, lambda _: world.runner._launcher._socket is None)
+    return warden
 
 
 NOT_STARTED = (
@@ -251,15 +256,9 @@ async def test_an_attempt_whose_warden_dies_before_it_starts_it_is_told_and_star
     assert (tmp_path / "ran").read_text() == "ran\nran\n"
 
 
-async def test_a_warden_that_hangs_holds_up_nobody_but_those_who_asked_it(
-    make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+async def test_a_warden_that_hangs_holds_up_nobody_but_those_who_asked_it(make, tmp_path: Path):
     world = make(*WAITS)
-    warden = await stop_warden(world)
-    monkeypatch.setattr(launch, "HANG_SECONDS", 0.3)
-    await world.start(1)
-    await until_warden_is_let_go(world)
-    monkeypatch.undo()
+    warden = await let_go_of_warden(world)
     await world.start(2)
     other = warden_of(until_pid(world, 2))
 
@@ -272,14 +271,9 @@ async def test_a_warden_that_hangs_holds_up_nobody_but_those_who_asked_it(
     assert (tmp_path / "ran").read_text() == "ran\nran\nran\n"
 
 
-async def test_a_run_that_is_hurried_does_not_wait_for_a_warden_that_hangs(
-    make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+async def test_a_run_that_is_hurried_does_not_wait_for_a_warden_that_hangs(make, tmp_path: Path):
     world = make(*WAITS)
-    warden = await stop_warden(world)
-    monkeypatch.setattr(launch, "HANG_SECONDS", 0.3)
-    await world.start(1)
-    await until_warden_is_let_go(world)
+    warden = await let_go_of_warden(world)
 
     world.runner.hurry()
     with pytest.raises(TransientError, match=NOT_STARTED):
