@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -41,19 +41,9 @@ for step in trial.steps(12):
 """
 
 
-def load_script():
-    loader = SourceFileLoader("kill_demo", str(SCRIPT))
-    spec = spec_from_loader(loader.name, loader)
-    assert spec is not None
-    module = module_from_spec(spec)
-    sys.modules[loader.name] = module
-    loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
-def script():
-    return load_script()
+def script() -> SimpleNamespace:
+    return SimpleNamespace(**runpy.run_path(str(SCRIPT), run_name="kill_demo"))
 
 
 @pytest.mark.slow

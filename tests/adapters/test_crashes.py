@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from adapters import doomed_runner, restless_runner
-from adapters.contracts import a_record, until_ended, until_running
+from adapters.contracts import a_record, until, until_ended, until_running
 from adapters.local_world import LocalWorld, a_local_study
 from adapters.restlessness import run_killed_again_and_again
 from seatrial.adapters.local import launch, records
@@ -25,7 +25,7 @@ from seatrial.adapters.local.claim import Claim
 from seatrial.adapters.local.files import is_locked
 from seatrial.adapters.local.layout import StudyDirectory
 from seatrial.adapters.local.resources import Share
-from seatrial.decide.attempts import Attempt, Phase
+from seatrial.decide.attempts import Phase
 from seatrial.errors import TransientError, UsageError
 
 pytestmark = pytest.mark.slow
@@ -53,14 +53,6 @@ def until_true(holds: Callable[[], object]) -> None:
 def until_pid(world: LocalWorld, index: int = 0) -> int:
     until_true(lambda: records.read_pid(world.files(index)) is not None)
     return records.read_pid(world.files(index)) or 0
-
-
-async def until_seen(world: LocalWorld, holds: Callable[[Mapping[str, Attempt]], bool]) -> Mapping[str, Attempt]:
-    deadline = time.monotonic() + 60
-    while not holds(seen := await world.runner.observe(world.study)):
-        assert time.monotonic() < deadline, "it never came about"
-        await world.wait()
-    return seen
 
 
 def warden_of(pid: int) -> int:
@@ -228,7 +220,7 @@ async def let_go_of_warden(world: LocalWorld) -> int:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(launch, "HANG_SECONDS", 0.3)
         await world.start(1)
-        await until_seen(world, lambda _: world.runner._launcher._socket is None)
+        await until(world, lambda _: world.runner._launcher._socket is None)
     return warden
 
 
@@ -245,7 +237,7 @@ async def test_an_attempt_whose_warden_dies_before_it_starts_it_is_told_and_star
     os.kill(warden, signal.SIGKILL)
 
     with pytest.raises(TransientError, match=NOT_STARTED):
-        await until_seen(world, lambda seen: "s-1" not in seen)
+        await until(world, lambda seen: "s-1" not in seen)
     seen = await world.runner.observe(world.study)
     await world.start(1)
     (tmp_path / "go").touch()
